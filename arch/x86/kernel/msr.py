@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/include/asm/msr.h and cpufeature.h: registers and features of an x86 CPU.
+
+A feature test is a call of its own in the trace only where an error exit depends on it, so that
+a fault plan can take the feature away.
+"""
+
+from __future__ import annotations
+
+from kvm_ref.errno import EIO
+from kvm_ref.kernel import Kernel
+from kvm_ref.vocabulary import kernel_function
+
+MSR_EFER = "MSR_EFER"
+MSR_IA32_CR_PAT = "MSR_IA32_CR_PAT"
+MSR_TSC_AUX = "MSR_TSC_AUX"
+EFER_SVME = 1 << 12
+CR4 = "CR4"
+X86_CR4_VMXE = 1 << 13
+
+
+@kernel_function(fails=EIO, args=("msr",))
+def rdmsrl_safe(k: Kernel, msr: str) -> int:
+    """Read a model-specific register; -EIO if the CPU does not have it."""
+    return k.read(msr)
+
+
+@kernel_function(fails=EIO, args=("msr",))
+def wrmsrl_safe(k: Kernel, msr: str, value: int) -> None:
+    """Write a model-specific register; -EIO if the CPU refuses."""
+    k.write(msr, value)
+
+
+def rdmsrl(k: Kernel, msr: str) -> int:
+    """Read a model-specific register that is known to exist."""
+    return k.read(msr)
+
+
+def wrmsrl(k: Kernel, msr: str, value: int) -> None:
+    """Write a model-specific register that is known to exist."""
+    k.write(msr, value)
+
+
+@kernel_function(fails=False, args=("feature",))
+def boot_cpu_has(k: Kernel, feature: str) -> bool:
+    """Say whether the boot CPU has a feature that KVM cannot do without."""
+    return True
+
+
+@kernel_function(fails=False, args=("feature",))
+def cpu_has(k: Kernel, feature: str) -> bool:
+    """Say whether the CPU that runs has a feature that KVM cannot do without."""
+    return True
+
+
+def cr4_set_bits(k: Kernel, mask: int) -> None:
+    """Set bits in CR4 of the CPU that runs (arch/x86/include/asm/tlbflush.h)."""
+    k.write(CR4, k.read(CR4) | mask)
+
+
+def cr4_clear_bits(k: Kernel, mask: int) -> None:
+    """Clear bits in CR4 of the CPU that runs (arch/x86/include/asm/tlbflush.h)."""
+    k.write(CR4, k.read(CR4) & ~mask)

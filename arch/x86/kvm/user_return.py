@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/kvm/x86.c: registers that keep a guest's value until the CPU returns to user space."""
+
+from __future__ import annotations
+
+from arch.x86.kernel.msr import rdmsrl, rdmsrl_safe, wrmsrl_safe
+from kvm_ref.errno import KernelError
+from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.linux.percpu import percpu_memory
+from kvm_ref.linux.printk import BUG_ON
+from kvm_ref.vocabulary import kernel_function
+
+KVM_MAX_NR_USER_RETURN_MSRS = 7
+
+
+class kvm_user_return_msrs:
+    """One CPU's values of the registers."""
+
+    __slots__ = ("registered", "values")
+
+    def __init__(self) -> None:
+        self.registered = False
+        self.values: dict[str, int] = {}
+
+
+class UserReturn(Statics):
+    """The static variables of arch/x86/kvm/x86.c that belong to user-return MSRs."""
+
+    __slots__ = ("kvm_uret_msrs_list", "user_return_msrs")
+    module = "kvm"
+
+    def __init__(self) -> None:
+        self.user_return_msrs: percpu_memory[kvm_user_return_msrs | None] | None = None
+        self.kvm_uret_msrs_list: list[str] = []
+
+
+def _probe(k: Kernel, msr: str) -> bool:
+    # kvm_probe_user_return_msr(): a register counts if it can be read and written back.
+    try:
+        wrmsrl_safe(k, msr, rdmsrl_safe(k, msr))
+    except KernelError:
+        return False
+    return True
+
+
+@kernel_function(args=("msr",))
+def kvm_add_user_return_msr(k: Kernel, msr: str) -> int:
+    """Add a register and return its slot, or -1 if the CPU does not have it."""
+    g = k[UserReturn]
+    BUG_ON(
+        k,
+        len(g.kvm_uret_msrs_list) >= KVM_MAX_NR_USER_RETURN_MSRS,
+        "kvm_nr_uret_msrs >= KVM_MAX_NR_USER_RETURN_MSRS",
+    )
+
+    if not _probe(k, msr):
+        return -1
+
+    g.kvm_uret_msrs_list.append(msr)
+    return len(g.kvm_uret_msrs_list) - 1
+
+
+@kernel_function()
+def kvm_user_return_msr_cpu_online(k: Kernel) -> None:
+    """Note the host's values on the CPU that runs."""
+    g = k[UserReturn]
+    msrs = kvm_user_return_msrs()
+    for msr in g.kvm_uret_msrs_list:
+        msrs.values[msr] = rdmsrl(k, msr)
+    assert g.user_return_msrs is not None
+    g.user_return_msrs.cpu[k.cpu] = msrs
+
+
+@kernel_function()
+def drop_user_return_notifiers(k: Kernel) -> None:
+    """Put the host's values back on the CPU that runs, if a guest's are there."""
+    g = k[UserReturn]
+    assert g.user_return_msrs is not None
+    msrs = g.user_return_msrs.cpu[k.cpu]
+    if msrs and msrs.registered:
+        for msr, value in msrs.values.items():
+            k.write(msr, value)
+        msrs.registered = False

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/kvm/x86.c: what VMX and SVM have in common.
+
+kvm.ko holds this and the common code; the vendor module, kvm-intel.ko or kvm-amd.ko, brings its
+operations and calls kvm_x86_vendor_init(), then kvm_init(). Only one vendor can be in at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import attrs
+
+from arch.x86.kernel.msr import MSR_IA32_CR_PAT, boot_cpu_has, rdmsrl_safe
+from arch.x86.kernel.reboot import (
+    cpu_emergency_register_virt_callback, cpu_emergency_unregister_virt_callback,
+)  # fmt: skip
+from arch.x86.kvm.clock import (
+    kvm_timer_exit, kvm_timer_init, pvclock_gtod_register_notifier,
+    pvclock_gtod_unregister_notifier,
+)  # fmt: skip
+from arch.x86.kvm.mmu import (
+    kvm_mmu_vendor_module_exit, kvm_mmu_vendor_module_init, kvm_mmu_x86_module_init,
+)  # fmt: skip
+from arch.x86.kvm.user_return import (
+    UserReturn, drop_user_return_notifiers, kvm_user_return_msr_cpu_online,
+)  # fmt: skip
+from kvm_ref.errno import EEXIST, EIO, ENOMEM, EOPNOTSUPP, Errno, KernelError
+from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
+from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
+from kvm_ref.linux.percpu import alloc_percpu, free_percpu
+from kvm_ref.linux.printk import WARN_ON, pr_err
+from kvm_ref.linux.slab import kmem_cache, kmem_cache_create_usercopy, kmem_cache_destroy
+from kvm_ref.linux.smp import smp_call_function_single
+from kvm_ref.unwind import ladder
+from kvm_ref.vocabulary import NULL, kernel_function
+
+PAT_WRITE_BACK = 6
+
+
+@attrs.frozen
+class kvm_x86_ops:
+    """A vendor's operations, of those that loading and unloading call (asm/kvm_host.h)."""
+
+    name: str
+    hardware_setup: Callable[[Kernel], None]
+    hardware_unsetup: Callable[[Kernel], None]
+    check_processor_compatibility: Callable[[Kernel], None]
+    enable_virtualization_cpu: Callable[[Kernel], None]
+    disable_virtualization_cpu: Callable[[Kernel], None]
+    emergency_disable_virtualization_cpu: Callable[[Kernel], None]
+
+
+class X86(Statics):
+    """The static variables of arch/x86/kvm/x86.c."""
+
+    __slots__ = ("kvm_x86_ops", "loaded", "vendor_module_lock", "x86_emulator_cache")
+    module = "kvm"
+
+    def __init__(self) -> None:
+        self.vendor_module_lock = Mutex("vendor_module_lock")
+        self.kvm_x86_ops: kvm_x86_ops | None = None
+        # kvm_x86_ops.enable_virtualization_cpu: cleared first, while the other operations stay.
+        self.loaded = False
+        self.x86_emulator_cache: kmem_cache | None = None
+
+
+def ops(k: Kernel) -> kvm_x86_ops:
+    """Return the operations that static calls reach: ``kvm_x86_call(name)()``."""
+    found = k[X86].kvm_x86_ops
+    assert found is not None
+    return found
+
+
+@kernel_function(acquires="perf_callbacks", obj="'kvm_guest_cbs'")
+def perf_register_guest_info_callbacks(k: Kernel) -> None:
+    """Let perf ask whether a sample hit a guest (kernel/events/core.c)."""
+
+
+@kernel_function(releases="perf_callbacks", obj="'kvm_guest_cbs'")
+def perf_unregister_guest_info_callbacks(k: Kernel) -> None:
+    """Undo perf_register_guest_info_callbacks() (kernel/events/core.c)."""
+
+
+@kernel_function()
+def kvm_lapic_exit(k: Kernel) -> None:
+    """Settle the static keys of the local APIC (arch/x86/kvm/lapic.c)."""
+
+
+@kernel_function(fails=NULL)
+def kvm_alloc_emulator_cache(k: Kernel) -> kmem_cache | None:
+    """Make the cache of emulator contexts."""
+    return kmem_cache_create_usercopy(k, "x86_emulator")
+
+
+@kernel_function()
+def kvm_arch_enable_virtualization(k: Kernel) -> None:
+    """Have virtualization turned off in an emergency."""
+    cpu_emergency_register_virt_callback(k, ops(k).emergency_disable_virtualization_cpu)
+
+
+@kernel_function()
+def kvm_arch_disable_virtualization(k: Kernel) -> None:
+    """Undo kvm_arch_enable_virtualization()."""
+    cpu_emergency_unregister_virt_callback(k, ops(k).emergency_disable_virtualization_cpu)
+
+
+@kernel_function(fails=False)
+def __cr4_reserved_bits(k: Kernel) -> bool:
+    """Say whether the bits of CR4 that this CPU reserves are those of the boot CPU."""
+    return True
+
+
+@kernel_function(fails=EIO)
+def kvm_x86_check_processor_compatibility(k: Kernel) -> None:
+    """Refuse a CPU that differs from the boot CPU or lacks the vendor's needs."""
+    WARN_ON(k, not cpu_online(k, k.cpu), "!cpu_online(cpu)")
+
+    if not __cr4_reserved_bits(k):
+        raise KernelError(EIO)
+
+    ops(k).check_processor_compatibility(k)
+
+
+@kernel_function()
+def kvm_x86_check_cpu_compat(k: Kernel, ret: list[int]) -> None:
+    """Leave the result of the check on this CPU in `ret`."""
+    try:
+        kvm_x86_check_processor_compatibility(k)
+        ret[0] = 0
+    except KernelError as error:
+        ret[0] = -(error.errno or 0)
+
+
+@kernel_function(fails=EIO)
+def kvm_arch_enable_virtualization_cpu(k: Kernel) -> None:
+    """Enable virtualization on this CPU, after checking that it may be used."""
+    kvm_user_return_msr_cpu_online(k)
+
+    kvm_x86_check_processor_compatibility(k)
+
+    ops(k).enable_virtualization_cpu(k)
+
+
+@kernel_function()
+def kvm_arch_disable_virtualization_cpu(k: Kernel) -> None:
+    """Disable virtualization on this CPU."""
+    ops(k).disable_virtualization_cpu(k)
+    drop_user_return_notifiers(k)
+
+
+@kernel_function(fails=(EOPNOTSUPP, EEXIST, EIO, ENOMEM))
+def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
+    """Bring up what a vendor module needs before kvm_init().
+
+    Raises:
+        KernelError: EEXIST if a vendor module is in already, EOPNOTSUPP or EIO if the machine
+            will not do, ENOMEM, or what hardware_setup() gives.
+    """
+    g = k[X86]
+    u = k[UserReturn]
+    with guard(k, g.vendor_module_lock):
+        if g.loaded:
+            pr_err(k, f"kvm: already loaded vendor module '{ops(k).name}'")
+            raise KernelError(EEXIST)
+
+        if not boot_cpu_has(k, "X86_FEATURE_FPU") or not boot_cpu_has(k, "X86_FEATURE_FXSR"):
+            pr_err(k, "kvm: inadequate fpu")
+            raise KernelError(EOPNOTSUPP)
+
+        if not _host_pat_is_write_back(k):
+            pr_err(k, "kvm: host PAT[0] is not WB")
+            raise KernelError(EIO)
+
+        g.x86_emulator_cache = kvm_alloc_emulator_cache(k)
+        if not g.x86_emulator_cache:
+            pr_err(k, "kvm: failed to allocate cache for x86 emulator")
+            raise KernelError(ENOMEM)
+
+        with ladder(k) as goto:
+            u.user_return_msrs = alloc_percpu(k, "kvm_user_return_msrs", None)
+            with goto("out_free_x86_emulator_cache"):
+                if not u.user_return_msrs:
+                    pr_err(k, "kvm: failed to allocate percpu kvm_user_return_msrs")
+                    raise KernelError(ENOMEM)
+            u.kvm_uret_msrs_list = []
+
+            with goto("out_free_percpu"):
+                kvm_mmu_vendor_module_init(k)
+
+            with goto("out_mmu_exit"):
+                init_ops.hardware_setup(k)
+
+            g.kvm_x86_ops = init_ops
+            g.loaded = True
+
+            for cpu in for_each_online_cpu(k):
+                r = [0]
+                with goto("out_unwind_ops"):
+                    smp_call_function_single(k, cpu, kvm_x86_check_cpu_compat, r)
+                    if r[0] < 0:
+                        raise KernelError(Errno(-r[0]))
+
+            kvm_timer_init(k)
+
+            with suppress(KernelError):
+                pvclock_gtod_register_notifier(k)
+
+            perf_register_guest_info_callbacks(k)
+            return
+
+        if goto.reached("out_unwind_ops"):
+            g.loaded = False
+            ops(k).hardware_unsetup(k)
+        if goto.reached("out_mmu_exit"):
+            kvm_mmu_vendor_module_exit(k)
+        if goto.reached("out_free_percpu"):
+            free_percpu(k, u.user_return_msrs)
+        if goto.reached("out_free_x86_emulator_cache"):
+            kmem_cache_destroy(k, g.x86_emulator_cache)
+        raise goto.error
+
+
+def _host_pat_is_write_back(k: Kernel) -> bool:
+    try:
+        return rdmsrl_safe(k, MSR_IA32_CR_PAT) & 7 == PAT_WRITE_BACK
+    except KernelError:
+        return False
+
+
+@kernel_function()
+def kvm_x86_vendor_exit(k: Kernel) -> None:
+    """Undo kvm_x86_vendor_init()."""
+    g = k[X86]
+    perf_unregister_guest_info_callbacks(k)
+
+    kvm_lapic_exit(k)
+
+    kvm_timer_exit(k)
+    with suppress(KernelError):
+        pvclock_gtod_unregister_notifier(k)
+    ops(k).hardware_unsetup(k)
+    kvm_mmu_vendor_module_exit(k)
+    free_percpu(k, k[UserReturn].user_return_msrs)
+    kmem_cache_destroy(k, g.x86_emulator_cache)
+    mutex_lock(k, g.vendor_module_lock)
+    g.loaded = False
+    mutex_unlock(k, g.vendor_module_lock)
+
+
+@kernel_function()
+def kvm_x86_init(k: Kernel) -> None:
+    """Run when kvm.ko is loaded."""
+    kvm_mmu_x86_module_init(k)
+
+
+@kernel_function()
+def kvm_x86_exit(k: Kernel) -> None:
+    """Run when kvm.ko is unloaded."""

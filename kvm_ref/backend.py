@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an architecture must bring: the hooks that the common code calls, and its modules.
+
+A backend is an object under an entry point of the group ``kvm_ref.backends``. The common code
+reaches it as ``k.arch`` and calls its hooks by their kernel names, where the C code is linked with
+the one architecture it was built for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
+
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.module import Module
+from kvm_ref.misuse import Misuse, nearest
+
+GROUP = "kvm_ref.backends"
+
+
+class Backend:
+    """The base of every backend; a subclass sets what is marked as required.
+
+    Attributes:
+        name: required; what the user calls it ("x86-svm").
+        summary: required; one line.
+        packages: required; the modules or packages that hold its functions, for the vocabulary.
+        modules: required; its kernel modules, each after those it depends on.
+        features: what its CPUs have, with the default of each; a user may set them.
+        reset: what a register holds before KVM writes it, where that is not 0.
+        config: Kconfig options without CONFIG_ that its kernels set, of those that matter here.
+        kvm_arch_enable_virtualization_cpu, kvm_arch_disable_virtualization_cpu: required where
+            "KVM_GENERIC_HARDWARE_ENABLING" is set (include/linux/kvm_host.h).
+        kvm_arch_enable_virtualization, kvm_arch_disable_virtualization: optional, as the weak
+            functions of the same name in virt/kvm/kvm_main.c; None means the weak one.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    modules: ClassVar[tuple[Module, ...]]
+    features: ClassVar[Mapping[str, bool]] = {}
+    reset: ClassVar[Mapping[str, int]] = {}
+    config: ClassVar[frozenset[str]] = frozenset({"KVM_GENERIC_HARDWARE_ENABLING"})
+
+    kvm_arch_enable_virtualization_cpu: ClassVar[Callable[[Kernel], None]]
+    kvm_arch_disable_virtualization_cpu: ClassVar[Callable[[Kernel], None]]
+    kvm_arch_enable_virtualization: ClassVar[Callable[[Kernel], None] | None] = None
+    kvm_arch_disable_virtualization: ClassVar[Callable[[Kernel], None] | None] = None
+
+    def foreign_on(self, k: Kernel) -> None:
+        """Let another hypervisor take the CPU that runs.
+
+        Raises:
+            Misuse: no hypervisor can do so on this architecture.
+        """
+        raise Misuse(f"backend {self.name!r} knows no other hypervisor that takes a CPU: foreign-on is for x86")
+
+    def foreign_off(self, k: Kernel) -> None:
+        """Let the other hypervisor give back the CPU that runs."""
+        self.foreign_on(k)
+
+    def after(self, k: Kernel) -> dict[str, Any]:
+        """Return what else can be seen of the machine between two verbs."""
+        return {}
+
+
+_REQUIRED = ("name", "summary", "packages", "modules")
+_HOOKS = ("kvm_arch_enable_virtualization_cpu", "kvm_arch_disable_virtualization_cpu")
+
+
+def check(backend: object, name: str) -> Backend:
+    """Return `backend` if it has all that is required.
+
+    Raises:
+        Misuse: something is missing; the message names it.
+    """
+    if isinstance(backend, type):
+        backend = backend()
+    if not isinstance(backend, Backend):
+        raise Misuse(f"backend {name!r} is a {type(backend).__name__}, expected a kvm_ref.backend.Backend")
+    needed = _REQUIRED
+    if "KVM_GENERIC_HARDWARE_ENABLING" in backend.config:
+        needed += _HOOKS
+    for attribute in needed:
+        if not hasattr(backend, attribute):
+            what = "hook" if attribute in _HOOKS else "attribute"
+            raise Misuse(f"backend {name!r} lacks the {what} {attribute}")
+    return backend
+
+
+def available() -> dict[str, Any]:
+    """Return the entry points of all installed backends by name, sorted."""
+    return {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+
+
+def load(name: str) -> Backend:
+    """Return the backend called `name`.
+
+    Raises:
+        Misuse: there is none of that name, it cannot be imported, or it lacks something.
+    """
+    found = available()
+    if name not in found:
+        raise Misuse(f"unknown backend {name!r}{nearest(name, found)}")
+    try:
+        backend = found[name].load()
+    except Exception as error:
+        raise Misuse(f"backend {name!r} cannot be loaded: {type(error).__name__}: {error}") from None
+    return check(backend, name)

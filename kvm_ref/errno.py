@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/uapi/asm-generic/errno.h and include/linux/err.h: what a kernel call fails with.
+
+Three shapes of failure occur in the C that is modelled, and each keeps its shape here, because
+callers test for it in their own way:
+
+- an ``int`` below zero: the Python function raises `KernelError`;
+- a pointer that is NULL: the Python function returns None;
+- a pointer that encodes an error: the Python function returns an `ErrPtr`.
+
+The numbers are Linux's own (asm-generic), whatever system Python runs on.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, TypeGuard
+
+
+class Errno(IntEnum):
+    """Error numbers of the kernel, as positive integers."""
+
+    EPERM = 1
+    ENOENT = 2
+    EINTR = 4
+    EIO = 5
+    ENXIO = 6
+    EAGAIN = 11
+    ENOMEM = 12
+    EACCES = 13
+    EFAULT = 14
+    EBUSY = 16
+    EEXIST = 17
+    ENODEV = 19
+    EINVAL = 22
+    ENFILE = 23
+    EMFILE = 24
+    ENOSPC = 28
+    ERANGE = 34
+    ENOSYS = 38
+    EPROBE_DEFER = 517
+    EOPNOTSUPP = 95
+    ENOTSUPP = 524
+
+
+EPERM: Final = Errno.EPERM
+ENOENT: Final = Errno.ENOENT
+EINTR: Final = Errno.EINTR
+EIO: Final = Errno.EIO
+ENXIO: Final = Errno.ENXIO
+EAGAIN: Final = Errno.EAGAIN
+EWOULDBLOCK: Final = Errno.EAGAIN
+ENOMEM: Final = Errno.ENOMEM
+EACCES: Final = Errno.EACCES
+EFAULT: Final = Errno.EFAULT
+EBUSY: Final = Errno.EBUSY
+EEXIST: Final = Errno.EEXIST
+ENODEV: Final = Errno.ENODEV
+EINVAL: Final = Errno.EINVAL
+ENFILE: Final = Errno.ENFILE
+EMFILE: Final = Errno.EMFILE
+ENOSPC: Final = Errno.ENOSPC
+ERANGE: Final = Errno.ERANGE
+ENOSYS: Final = Errno.ENOSYS
+EPROBE_DEFER: Final = Errno.EPROBE_DEFER
+EOPNOTSUPP: Final = Errno.EOPNOTSUPP
+ENOTSUPP: Final = Errno.ENOTSUPP
+
+
+class KernelError(OSError):
+    """A kernel function returned a negative error number."""
+
+    def __init__(self, error: Errno) -> None:
+        super().__init__(int(error), error.name)
+
+
+class ErrPtr:
+    """A pointer that encodes an error, as ``ERR_PTR(-ENOMEM)`` does in C."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Errno) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"ERR_PTR(-{int(self.error)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ErrPtr) and other.error == self.error
+
+    def __hash__(self) -> int:
+        return hash(self.error)
+
+
+def ERR_PTR(error: Errno) -> ErrPtr:
+    """Encode `error` in a pointer (include/linux/err.h: ERR_PTR)."""
+    return ErrPtr(error)
+
+
+def IS_ERR(pointer: object) -> TypeGuard[ErrPtr]:
+    """Say whether `pointer` encodes an error (include/linux/err.h: IS_ERR)."""
+    return isinstance(pointer, ErrPtr)
+
+
+def IS_ERR_OR_NULL(pointer: object) -> bool:
+    """Say whether `pointer` is NULL or encodes an error (include/linux/err.h: IS_ERR_OR_NULL)."""
+    return pointer is None or isinstance(pointer, ErrPtr)
+
+
+def PTR_ERR(pointer: ErrPtr) -> Errno:
+    """Return the error that `pointer` encodes (include/linux/err.h: PTR_ERR)."""
+    return pointer.error

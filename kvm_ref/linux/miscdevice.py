@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors drivers/char/misc.c: character devices with major 10.
+
+A minor number can be held by one device at a time.
+"""
+
+from __future__ import annotations
+
+from kvm_ref.errno import EBUSY, ENOMEM, ERR_PTR, ErrPtr, IS_ERR, KernelError
+from kvm_ref.kernel import Kernel, Resource, Statics
+from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
+from kvm_ref.linux.printk import WARN_ON
+from kvm_ref.unwind import ladder
+from kvm_ref.vocabulary import kernel_function
+
+KVM_MINOR = 232
+
+
+class device(Resource):
+    """A node in /dev."""
+
+    __slots__ = ()
+
+
+class miscdevice:
+    """A device with a fixed minor number; `name` is its node in /dev."""
+
+    __slots__ = ("minor", "name", "this_device")
+
+    def __init__(self, minor: int, name: str) -> None:
+        self.minor = minor
+        self.name = name
+        self.this_device: device | ErrPtr | None = None
+
+
+class Misc(Statics):
+    """The static variables of drivers/char/misc.c."""
+
+    __slots__ = ("misc_list", "misc_minors", "misc_mtx")
+
+    def __init__(self) -> None:
+        self.misc_list: list[miscdevice] = []
+        self.misc_minors: set[int] = set()
+        self.misc_mtx = Mutex("misc_mtx")
+
+
+@kernel_function(fails=EBUSY, acquires="misc_minor", obj="minor")
+def misc_minor_alloc(k: Kernel, minor: int) -> int:
+    """Take a minor number; -EBUSY if it is taken (drivers/char/misc.c)."""
+    if minor in k[Misc].misc_minors:
+        raise KernelError(EBUSY)
+    k[Misc].misc_minors.add(minor)
+    return 0
+
+
+@kernel_function(releases="misc_minor")
+def misc_minor_free(k: Kernel, minor: int) -> None:
+    """Give a minor number back (drivers/char/misc.c)."""
+    k[Misc].misc_minors.discard(minor)
+
+
+@kernel_function(fails=ERR_PTR(ENOMEM), acquires="device", args=("name",))
+def device_create_with_groups(k: Kernel, name: str) -> device | ErrPtr:
+    """Make the device and its node in /dev (drivers/base/core.c)."""
+    return device(k.new(f"/dev/{name}"))
+
+
+@kernel_function(releases="device")
+def device_destroy(k: Kernel, node: device | ErrPtr | None) -> None:
+    """Remove the device and its node (drivers/base/core.c)."""
+
+
+@kernel_function(fails=EBUSY, acquires="miscdevice", obj="misc")
+def misc_register(k: Kernel, misc: miscdevice) -> None:
+    """Publish a device in /dev; -EBUSY if its minor number is taken (drivers/char/misc.c)."""
+    g = k[Misc]
+    with ladder(k) as goto:
+        mutex_lock(k, g.misc_mtx)
+
+        for c in g.misc_list:
+            with goto("out"):
+                if c.minor == misc.minor:
+                    raise KernelError(EBUSY)
+
+        with goto("out"):
+            misc_minor_alloc(k, misc.minor)
+
+        misc.this_device = device_create_with_groups(k, misc.name)
+        with goto("out"):
+            if IS_ERR(misc.this_device):
+                misc_minor_free(k, misc.minor)
+                raise KernelError(misc.this_device.error)
+
+        g.misc_list.insert(0, misc)
+
+    goto.reached("out")
+    mutex_unlock(k, g.misc_mtx)
+    if goto.failed:
+        raise goto.error
+
+
+@kernel_function(releases="miscdevice", args=("misc",))
+def misc_deregister(k: Kernel, misc: miscdevice) -> None:
+    """Withdraw a device (drivers/char/misc.c)."""
+    g = k[Misc]
+    if WARN_ON(k, misc not in g.misc_list, "list_empty(&misc->list)"):
+        return
+
+    mutex_lock(k, g.misc_mtx)
+    g.misc_list.remove(misc)
+    device_destroy(k, misc.this_device)
+    misc_minor_free(k, misc.minor)
+    mutex_unlock(k, g.misc_mtx)

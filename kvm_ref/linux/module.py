@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors kernel/module/main.c and kernel/params.c: loading modules, and their parameters.
+
+Loading runs the module's init function; if that fails the module is gone again, with all of its
+variables. Modules that it depends on stay, as they do when modprobe has loaded them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from kvm_ref.errno import (
+    EACCES, EBUSY, EEXIST, EINVAL, ENOENT, EWOULDBLOCK, KernelError,
+)  # fmt: skip
+from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.misuse import Misuse, nearest
+
+
+def kstrtobool(text: str) -> bool:
+    """Read a bool as the kernel does: 1, y, t or on; 0, n, f or of (lib/kstrtox.c).
+
+    Raises:
+        KernelError: EINVAL, it is neither.
+    """
+    if text[:1] in ("1", "y", "Y", "t", "T") or text[:2] in ("on", "oN", "On", "ON"):
+        return True
+    if text[:1] in ("0", "n", "N", "f", "F") or text[:2] in ("of", "oF", "Of", "OF"):
+        return False
+    raise KernelError(EINVAL)
+
+
+def param_set_bool(text: str) -> bool:
+    """Read a bool parameter; one without a value means yes (kernel/params.c)."""
+    return kstrtobool(text or "1")
+
+
+def param_set_int(text: str) -> int:
+    """Read an int parameter, in the notation of C (kernel/params.c).
+
+    Raises:
+        KernelError: EINVAL, it is no number.
+    """
+    try:
+        return int(text, 8) if text[:1] == "0" and text.isdigit() and text != "0" else int(text, 0)
+    except ValueError:
+        raise KernelError(EINVAL) from None
+
+
+@attrs.frozen
+class Param:
+    """A module parameter.
+
+    Attributes:
+        name: as on the command line, without the module.
+        statics: the class that holds the variable of the same name.
+        set: reads the value, or raises KernelError(EINVAL).
+        expects: what a user may write.
+        perm: the mode of its file in sysfs.
+        early: it is read by the kernel itself under this full name ("kvm-arm.mode"), or "".
+    """
+
+    name: str
+    statics: type[Statics]
+    set: Callable[[str], Any] = param_set_bool
+    expects: str = "a bool: 0, 1, n, y, off, on"
+    perm: int = 0o444
+    early: str = ""
+
+    @property
+    def variable(self) -> str:
+        """The C variable, which is an attribute of `statics`."""
+        return self.name.replace("-", "_")
+
+
+@attrs.frozen
+class Module:
+    """A kernel module.
+
+    Attributes:
+        name: as lsmod shows it ("kvm_amd").
+        init, exit: what module_init() and module_exit() name; a module without exit stays.
+        depends: names of the modules that modprobe loads first.
+        params: its parameters.
+        builtin: it is linked into the kernel: its init function runs at boot.
+    """
+
+    name: str
+    init: Callable[[Kernel], None]
+    exit: Callable[[Kernel], None] | None
+    depends: tuple[str, ...] = ()
+    params: tuple[Param, ...] = ()
+    builtin: bool = False
+
+
+class Modules(Statics):
+    """The modules that are loaded, in that order, and how often each is referred to."""
+
+    __slots__ = ("loaded", "refcount")
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.refcount: dict[str, int] = {}
+
+
+def find_module(k: Kernel, name: str) -> bool:
+    """Say whether the module `name` is loaded (kernel/module/main.c)."""
+    return name in k[Modules].loaded
+
+
+def _forget(k: Kernel, module: Module) -> None:
+    # The module's memory is freed, and with it its variables.
+    k[Modules].loaded.remove(module.name)
+    for statics in [s for s in k if s.module == module.name]:
+        k.pop(statics, None)
+    k.warned.difference_update([w for w in k.warned if w.startswith(f"{module.name}/")])
+
+
+def init_module(k: Kernel, module: Module) -> None:
+    """Load one module and run its init function.
+
+    Raises:
+        KernelError: it is loaded already (EEXIST), a parameter is malformed (EINVAL), or what the
+            init function gives.
+    """
+    if find_module(k, module.name):
+        raise KernelError(EEXIST)
+    k[Modules].loaded.append(module.name)
+    try:
+        parse_args(k, module)
+        module.init(k)
+    except KernelError:
+        _forget(k, module)
+        raise
+
+
+def delete_module(k: Kernel, module: Module, dependants: tuple[str, ...]) -> None:
+    """Run a module's exit function and unload it.
+
+    Raises:
+        KernelError: it is not loaded or built in (ENOENT), others depend on it (EWOULDBLOCK), it
+            is in use or has no exit function (EBUSY).
+    """
+    if module.builtin or not find_module(k, module.name):
+        raise KernelError(ENOENT)
+    if any(find_module(k, name) for name in dependants):
+        raise KernelError(EWOULDBLOCK)
+    if module.exit is None or k[Modules].refcount.get(module.name):
+        raise KernelError(EBUSY)
+    module.exit(k)
+    _forget(k, module)
+
+
+def parse_args(k: Kernel, module: Module) -> None:
+    """Set a module's parameters from the kernel command line (kernel/params.c)."""
+    for param in module.params:
+        text = k.cmdline.get(full_name(module, param))
+        if text is not None:
+            setattr(k[param.statics], param.variable, param.set(text))
+
+
+def full_name(module: Module, param: Param) -> str:
+    """Return the parameter's name on the kernel command line: ``kvm.enable_virt_at_load``."""
+    return param.early or f"{module.name}.{param.name}"
+
+
+def param_write(k: Kernel, module: Module, name: str, text: str) -> None:
+    """Write a parameter's file in sysfs (kernel/params.c, fs/kernfs/file.c).
+
+    Raises:
+        KernelError: there is no such file (ENOENT), it may not be written (EACCES), or the value
+            is malformed (EINVAL).
+    """
+    if not find_module(k, module.name):
+        raise KernelError(ENOENT)
+    for param in module.params:
+        if param.name == name:
+            if not param.perm & 0o222:
+                raise KernelError(EACCES)
+            setattr(k[param.statics], param.variable, param.set(text))
+            return
+    raise KernelError(ENOENT)
+
+
+def resolve(modules: tuple[Module, ...], name: str) -> tuple[Module, Param]:
+    """Find a parameter by its full name, or by its short one if only one module has it.
+
+    Raises:
+        Misuse: no module has it.
+    """
+    wanted = name if name.startswith("kvm-") else name.replace("-", "_")
+    names: dict[str, tuple[Module, Param]] = {}
+    for module in modules:
+        for param in module.params:
+            names.setdefault(param.name, (module, param))
+            names[full_name(module, param)] = (module, param)
+    if wanted not in names:
+        raise Misuse(f"unknown parameter {name!r}{nearest(name, names)}")
+    return names[wanted]
+
+
+def check(modules: tuple[Module, ...], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters under their full names.
+
+    Raises:
+        Misuse: one is unknown, or its value is malformed.
+    """
+    out: dict[str, str] = {}
+    for name, text in given.items():
+        module, param = resolve(modules, name)
+        try:
+            param.set(text)
+        except KernelError:
+            raise Misuse(f"malformed value {text!r} for {name}: expected {param.expects}") from None
+        out[full_name(module, param)] = text
+    return out

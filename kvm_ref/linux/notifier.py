@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/notifier.h: chains of callbacks.
+
+Registering a block that is on the chain already gives -EEXIST; taking one off that is not there
+gives -ENOENT (kernel/notifier.c).
+"""
+
+from __future__ import annotations
+
+from kvm_ref.errno import EEXIST, ENOENT, KernelError
+from kvm_ref.kernel import Kernel, Statics
+
+
+class notifier_block:
+    """A callback on a chain; `name` is the C variable."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Notifiers(Statics):
+    """The chains of the kernel, by name."""
+
+    __slots__ = ("chains",)
+
+    def __init__(self) -> None:
+        self.chains: dict[str, list[notifier_block]] = {}
+
+
+def notifier_chain_register(k: Kernel, chain: str, nb: notifier_block) -> None:
+    """Add `nb` to `chain`; -EEXIST if it is there (kernel/notifier.c)."""
+    blocks = k[Notifiers].chains.setdefault(chain, [])
+    if any(b.name == nb.name for b in blocks):
+        raise KernelError(EEXIST)
+    blocks.append(nb)
+
+
+def notifier_chain_unregister(k: Kernel, chain: str, nb: notifier_block) -> None:
+    """Take `nb` off `chain`; -ENOENT if it is not there (kernel/notifier.c)."""
+    blocks = k[Notifiers].chains.setdefault(chain, [])
+    kept = [b for b in blocks if b.name != nb.name]
+    if len(kept) == len(blocks):
+        raise KernelError(ENOENT)
+    k[Notifiers].chains[chain] = kept

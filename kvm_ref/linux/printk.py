@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/printk.h and include/asm-generic/bug.h: the kernel log, WARN and BUG."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from kvm_ref.kernel import Kernel, KernelBug
+
+
+def pr_info(k: Kernel, line: str) -> None:
+    """Log a line at level info."""
+    k.log.append(line)
+
+
+def pr_warn(k: Kernel, line: str) -> None:
+    """Log a line at level warning."""
+    k.log.append(line)
+
+
+def pr_err(k: Kernel, line: str) -> None:
+    """Log a line at level error."""
+    k.log.append(line)
+
+
+def _warn(k: Kernel, function: str, text: str) -> None:
+    k.emit(("warn", k.at, function, None, text))
+    k.log.append(f"WARNING: CPU: {k.at.cpu} at {function}: {text}")
+
+
+def WARN_ON(k: Kernel, condition: object, text: str) -> bool:
+    """Warn if `condition` holds, and return whether it does. `text` is the condition as in C."""
+    if condition:
+        _warn(k, sys._getframe(1).f_code.co_name, text)
+    return bool(condition)
+
+
+def WARN_ON_ONCE(k: Kernel, condition: object, text: str) -> bool:
+    """Warn the first time that `condition` holds at this place, and return whether it does."""
+    if condition:
+        function = sys._getframe(1).f_code.co_name
+        place = f"{function}: {text}"
+        if place not in k.warned:
+            k.warned.add(place)
+            _warn(k, function, text)
+    return bool(condition)
+
+
+def BUG_ON(k: Kernel, condition: object, text: str) -> None:
+    """Stop the machine if `condition` holds.
+
+    Raises:
+        KernelBug: it holds.
+    """
+    if condition:
+        _bug(k, text)
+
+
+def _bug(k: Kernel, text: str) -> NoReturn:
+    k.log.append(f"kernel BUG: {text}")
+    raise KernelBug(text)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/smp.h: running a function on other CPUs by inter-processor interrupt.
+
+A call on the CPU that asks for it is an ordinary call. On another CPU the function runs as task
+``ipi``, whose depth starts at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvm_ref.errno import ENXIO, KernelError
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
+from kvm_ref.vocabulary import kernel_function
+
+
+def _call(k: Kernel, cpu: int, func: Callable[..., object], info: object) -> None:
+    if cpu == k.at.cpu:
+        func(k, info)
+    else:
+        k.run_on("ipi", cpu, func, info)
+
+
+@kernel_function(fails=ENXIO, args=("cpu", "func"))
+def smp_call_function_single(k: Kernel, cpu: int, func: Callable[..., object], info: object) -> None:
+    """Run `func` on `cpu` and wait; -ENXIO if that CPU is offline (kernel/smp.c)."""
+    if not cpu_online(k, cpu):
+        raise KernelError(ENXIO)
+    _call(k, cpu, func, info)
+
+
+@kernel_function(args=("func",))
+def on_each_cpu(k: Kernel, func: Callable[..., object], info: object) -> None:
+    """Run `func` on every online CPU and wait (include/linux/smp.h).
+
+    The others run it at once, in no fixed order; here in ascending order, then the calling CPU.
+    """
+    here = k.at.cpu
+    for cpu in for_each_online_cpu(k):
+        if cpu != here:
+            _call(k, cpu, func, info)
+    _call(k, here, func, info)

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a user does with a machine: verbs, run in order, one trace.
+
+A verb that fails gives its errno, and the next one still runs, as a shell user's would. A reboot
+that falls into a verb does not come: the system runs again when the verb has ended, so that one
+can see what it left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from kvm_ref import backend as backends
+from kvm_ref.backend import Backend
+from kvm_ref.errno import KernelError
+from kvm_ref.fault import Fault, Pending, arm, check
+from kvm_ref.kernel import Commit, Kernel, KernelBug, SystemState
+from kvm_ref.linux import module as modules
+from kvm_ref.linux.cpu import Cpuhp
+from kvm_ref.linux.cpumask import format_list
+from kvm_ref.linux.debugfs import debugfs_lookup
+from kvm_ref.linux.miscdevice import Misc
+from kvm_ref.linux.module import Modules
+from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.trace import Step, Trace
+from kvm_ref.vocabulary import Vocabulary
+
+KERNEL = "6.12.117"
+
+
+@attrs.frozen
+class Cpus:
+    """The CPUs of a machine: which can exist, which are plugged in, which run."""
+
+    possible: tuple[int, ...] = (0, 1, 2, 3)
+    present: tuple[int, ...] = (0, 1, 2, 3)
+    online: tuple[int, ...] = (0, 1, 2, 3)
+
+    @classmethod
+    def of(cls, cpus: tuple[int, ...]) -> Cpus:
+        """Return a machine on which all of `cpus` run."""
+        return cls(cpus, cpus, cpus)
+
+
+@attrs.frozen
+class Scenario:
+    """A machine, the faults, and what is done with it.
+
+    Attributes:
+        backend: its name.
+        verbs: as the user writes them ("load", "foreign-on=2").
+        cpus: the CPUs.
+        params: module parameters by name, as text.
+        commits: commits added to 6.12.117 (True) or taken out of it (False), by hash.
+        faults: the plan.
+        features: what the CPUs have, where it is not the backend's default.
+    """
+
+    backend: str
+    verbs: tuple[str, ...]
+    cpus: Cpus = Cpus()
+    params: Mapping[str, str] = attrs.Factory(dict)
+    commits: Mapping[str, bool] = attrs.Factory(dict)
+    faults: tuple[Fault, ...] = ()
+    features: Mapping[str, bool] = attrs.Factory(dict)
+
+
+@attrs.frozen
+class Run:
+    """What came of a scenario: the trace, and the faults that never fired."""
+
+    scenario: Scenario
+    trace: Trace
+    idle: tuple[Fault, ...]
+
+
+def _chain(backend: Backend, name: str | None) -> list[modules.Module]:
+    # The module and those it depends on, each after those it needs.
+    if name is None:
+        name = backend.modules[-1].name
+    by_name = {m.name: m for m in backend.modules}
+    if name.replace("-", "_") not in by_name:
+        raise Misuse(f"unknown module {name!r}{nearest(name, by_name)}")
+    module = by_name[name.replace("-", "_")]
+    return [by_name[d] for d in module.depends] + [module]
+
+
+def modprobe(k: Kernel, name: str | None) -> None:
+    """Load a module, and first those it depends on (the command modprobe)."""
+    *depends, module = _chain(k.arch, name)
+    for needed in depends:
+        if not modules.find_module(k, needed.name):
+            modules.init_module(k, needed)
+    modules.init_module(k, module)
+
+
+def rmmod(k: Kernel, name: str | None) -> None:
+    """Unload a module (the command rmmod)."""
+    module = _chain(k.arch, name)[-1]
+    dependants = tuple(m.name for m in k.arch.modules if module.name in m.depends)
+    modules.delete_module(k, module, dependants)
+
+
+def _foreign(k: Kernel, argument: str | None, hook: Callable[[Kernel], None]) -> None:
+    k.run_on("foreign", _cpu(k, argument), lambda k: hook(k))
+
+
+def _cpu(k: Kernel, argument: str | None) -> int:
+    if argument is None or not (argument.isascii() and argument.isdigit()):
+        raise Misuse(f"malformed CPU {argument!r}: expected a number, as in foreign-on=1")
+    cpu = int(argument)
+    if cpu not in k.online:
+        raise Misuse(f"no CPU {cpu} is online: this machine runs {format_list(k.online)}")
+    return cpu
+
+
+@attrs.frozen
+class Verb:
+    """Something a user can do: who does it, what it does, and what it takes after ``=``."""
+
+    task: str
+    does: Callable[[Kernel, str | None], None]
+    takes: str
+    help: str
+
+
+VERBS: Mapping[str, Verb] = {
+    "load": Verb("modprobe", modprobe, "[MODULE]", "load a module (default: the one that runs kvm_init) with what it needs"),
+    "unload": Verb("rmmod", rmmod, "[MODULE]", "unload a module"),
+    "foreign-on": Verb("foreign", lambda k, a: _foreign(k, a, k.arch.foreign_on), "CPU", "another hypervisor takes a CPU"),
+    "foreign-off": Verb("foreign", lambda k, a: _foreign(k, a, k.arch.foreign_off), "CPU", "the other hypervisor gives it back"),
+}  # fmt: skip
+
+
+def parse_verb(text: str) -> tuple[Verb, str | None]:
+    """Read ``VERB`` or ``VERB=ARGUMENT``.
+
+    Raises:
+        Misuse: there is no such verb, or it lacks its argument.
+    """
+    name, equals, argument = text.partition("=")
+    if name not in VERBS:
+        raise Misuse(f"unknown verb {name!r}{nearest(name, VERBS)}")
+    verb = VERBS[name]
+    if (equals and not argument) or (not equals and not verb.takes.startswith("[")):
+        raise Misuse(f"verb {name} takes {verb.takes}, as in {name}={'0' if verb.takes == 'CPU' else 'kvm'}")
+    return verb, argument or None
+
+
+def commits_of(choice: Mapping[str, bool]) -> list[Commit]:
+    """Return the commits that a kernel contains: those of 6.12.117, and what was chosen.
+
+    Raises:
+        Misuse: one is unknown.
+    """
+    chosen: dict[str, bool] = {}
+    for given, wanted in choice.items():
+        matching = [h for h in Commit.known if len(given) >= 7 and (h.startswith(given) or given.startswith(h))]
+        if not matching:
+            raise Misuse(f"unknown commit {given!r}{nearest(given, Commit.known)}")
+        chosen[matching[0]] = wanted
+    return [c for h, c in Commit.known.items() if chosen.get(h, c.default)]
+
+
+def machine(scenario: Scenario, backend: Backend) -> Kernel:
+    """Make the machine of a scenario; nothing has run on it.
+
+    Raises:
+        Misuse: a parameter, commit, feature or CPU is none.
+    """
+    unknown = set(scenario.features) - set(backend.features)
+    if unknown:
+        name = min(unknown)
+        raise Misuse(f"unknown feature {name!r} of {backend.name}{nearest(name, backend.features)}")
+    return Kernel(
+        backend,
+        possible=scenario.cpus.possible,
+        present=scenario.cpus.present,
+        online=scenario.cpus.online,
+        commits=commits_of(scenario.commits),
+        cmdline=modules.check(backend.modules, scenario.params),
+        features=dict(scenario.features),
+    )
+
+
+def look(k: Kernel) -> dict[str, Any]:
+    """Return what can be seen of a machine between two verbs, as a trace's ``after`` holds it."""
+    states = k[Cpuhp].cpuhp_hp_states
+    return {
+        "debugfs_kvm": debugfs_lookup(k, "kvm") is not None,
+        "dev_kvm": any(m.name == "kvm" for m in k[Misc].misc_list),
+        "cpuhp_states": [step.name for _, step in sorted(states.items())],
+        "modules": list(k[Modules].loaded),
+        "online": format_list(k.online),
+        **k.arch.after(k),
+    }
+
+
+def perform(k: Kernel, text: str) -> tuple[Step, bool]:
+    """Run one verb; the second value is False if the machine has stopped."""
+    verb, argument = parse_verb(text)
+    events = k.record()
+    result: int | None = 0
+    alive = True
+    try:
+        k.run_on(verb.task, k.online[0], verb.does, argument)
+    except KernelError as error:
+        result = -(error.errno or 0)
+    except KernelBug:
+        result, alive = None, False
+    k.system_state = SystemState.SYSTEM_RUNNING
+    return Step([text], [result], events), alive
+
+
+def run(scenario: Scenario, backend: Backend | None = None) -> Run:
+    """Run a scenario on a new machine.
+
+    Raises:
+        Misuse: something in the scenario does not exist.
+    """
+    backend = backend or backends.load(scenario.backend)
+    vocabulary = Vocabulary(backend.packages)
+    for text in scenario.verbs:
+        parse_verb(text)
+    k = machine(scenario, backend)
+    for fault in scenario.faults:
+        check(fault, vocabulary)
+        if fault.cpu is not None and fault.cpu not in scenario.cpus.possible:
+            raise Misuse(f"no CPU {fault.cpu} in {fault}: this machine has {format_list(scenario.cpus.possible)}")
+    plan = arm(k, scenario.faults, vocabulary)
+    steps = []
+    after = {"before": look(k)}
+    for number, text in enumerate(scenario.verbs, 1):
+        step, alive = perform(k, text)
+        steps.append(step)
+        after[f"{number} {text}"] = look(k)
+        if not alive:
+            break
+    return Run(scenario, record(scenario, k, steps, after), idle(plan))
+
+
+def idle(plan: list[Pending]) -> tuple[Fault, ...]:
+    """Return the faults of a plan that never fired."""
+    return tuple(p.fault for p in plan if not p.fired)
+
+
+def record(scenario: Scenario, k: Kernel, steps: list[Step], after: dict[str, dict[str, Any]]) -> Trace:
+    """Make the trace of what ran."""
+    params = {}
+    for mod in k.arch.modules:
+        for param in mod.params:
+            name = modules.full_name(mod, param)
+            text = k.cmdline.get(name)
+            params[param.early or param.name] = (
+                getattr(param.statics(), param.variable) if text is None else param.set(text)
+            )
+    return Trace(
+        source={"kind": "model", "kernel": KERNEL, "backend": k.arch.name},
+        machine={"cpus": len(k.possible), "features": dict(k.features)},
+        params=params,
+        faults=[f.to_json() for f in scenario.faults],
+        steps=steps,
+        after=after,
+        log=list(k.log),
+    )
+
+

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The trace: what happened, event by event, in one total order.
+
+An event in memory is a plain tuple ``(kind, at, function, args, value)``, where ``at`` says which
+task ran on which CPU, how deep. In JSON it is an object with the keys ``task, cpu, depth, kind,
+function, args, value``. Kinds: ``enter``, ``exit``, ``inject``, ``goto``, ``lock``, ``unlock``,
+``write``, ``warn``. The whole file has the format name ``kvm-ref-trace/1``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+FORMAT = "kvm-ref-trace/1"
+KINDS = frozenset({"enter", "exit", "inject", "goto", "lock", "unlock", "write", "warn"})
+
+
+class At:
+    """Where an event happened: task, CPU, and the number of enclosing calls of that task."""
+
+    __slots__ = ("cpu", "depth", "inner", "task")
+
+    def __init__(self, task: str, cpu: int, depth: int) -> None:
+        self.task = task
+        self.cpu = cpu
+        self.depth = depth
+        self.inner: At | None = None
+
+    def deeper(self) -> At:
+        """Return the place of a call made from here. It is made once, then kept as `inner`."""
+        self.inner = At(self.task, self.cpu, self.depth + 1)
+        return self.inner
+
+    def __repr__(self) -> str:
+        return f"{self.task}@{self.cpu}+{self.depth}"
+
+
+# (kind, at, function, args, value)
+Event = tuple[str, At, str, dict[str, Any] | None, Any]
+
+
+class TraceError(ValueError):
+    """A trace file is not what it should be. The message is one line."""
+
+
+@attrs.define
+class Step:
+    """What happened from one moment to the next: verbs, their results, and the events."""
+
+    verbs: list[str]
+    results: list[int | None]
+    events: list[Event] | None
+
+
+@attrs.define
+class Trace:
+    """A run of one scenario on one machine."""
+
+    source: dict[str, Any]
+    machine: dict[str, Any]
+    params: dict[str, Any]
+    faults: list[dict[str, Any]]
+    steps: list[Step]
+    observed: list[str] | None = None
+    after: dict[str, dict[str, Any]] = attrs.Factory(dict)
+    log: list[str] = attrs.Factory(list)
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events of all steps, in order."""
+        for step in self.steps:
+            yield from step.events or ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trace as the object that ``json.dump`` takes."""
+        return {
+            "format": FORMAT,
+            "source": self.source,
+            "machine": self.machine,
+            "params": self.params,
+            "faults": self.faults,
+            "observed": self.observed,
+            "steps": [
+                {
+                    "verbs": s.verbs,
+                    "results": s.results,
+                    "events": None if s.events is None else [_event_to_json(e) for e in s.events],
+                }
+                for s in self.steps
+            ],
+            "after": self.after,
+            "log": self.log,
+        }
+
+
+def _event_to_json(event: Event) -> dict[str, Any]:
+    kind, at, function, args, value = event
+    out: dict[str, Any] = {
+        "task": at.task,
+        "cpu": at.cpu,
+        "depth": at.depth,
+        "kind": kind,
+        "function": function,
+    }
+    if args is not None:
+        out["args"] = args
+    if value is not None or kind == "exit":
+        out["value"] = value
+    return out
+
+
+def load(text: str, name: str = "trace") -> Trace:
+    """Read a trace from JSON text.
+
+    Raises:
+        TraceError: the text is cut off, is no JSON, or has another format; `name` is in the message.
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        if text[error.pos :].strip() == "" or error.msg.startswith("Unterminated"):
+            raise TraceError(f"{name}: the trace is cut off at character {error.pos}") from None
+        raise TraceError(f"{name}: not JSON at line {error.lineno}: {error.msg}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise TraceError(f"{name}: format is {found!r}, expected {FORMAT!r}")
+    try:
+        return _from_json(data)
+    except KeyError as error:
+        raise TraceError(f"{name}: the key {error.args[0]!r} is missing") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TraceError(f"{name}: malformed: {error}") from None
+
+
+def _from_json(data: dict[str, Any]) -> Trace:
+    places: dict[tuple[str, int, int], At] = {}
+
+    def event(e: dict[str, Any]) -> Event:
+        where = (str(e["task"]), int(e["cpu"]), int(e["depth"]))
+        at = places.get(where) or places.setdefault(where, At(*where))
+        if e["kind"] not in KINDS:
+            raise ValueError(f"event of kind {e['kind']!r}, expected one of {', '.join(sorted(KINDS))}")
+        args = e.get("args")
+        if args is not None and not isinstance(args, dict):
+            raise ValueError(f"args of {e['function']!r} are no object")
+        return (e["kind"], at, str(e["function"]), args, e.get("value"))
+
+    steps = []
+    for s in data["steps"]:
+        if len(s["verbs"]) != len(s["results"]):
+            raise ValueError(f"{len(s['verbs'])} verbs but {len(s['results'])} results")
+        events = s["events"]
+        steps.append(
+            Step(
+                verbs=[str(v) for v in s["verbs"]],
+                results=list(s["results"]),
+                events=None if events is None else [event(e) for e in events],
+            )
+        )
+    return Trace(
+        source=dict(data["source"]),
+        machine=dict(data["machine"]),
+        params=dict(data["params"]),
+        faults=[dict(f) for f in data["faults"]],
+        observed=data.get("observed"),
+        steps=steps,
+        after=dict(data.get("after") or {}),
+        log=list(data.get("log") or []),
+    )

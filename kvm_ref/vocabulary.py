@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The facts of each kernel function, declared once, where the function is defined.
+
+`kernel_function` wraps a function of the model so that a call of it leaves an ``enter`` and an
+``exit`` event in the trace, can be made to fail, and is known by its facts: how it can fail, what
+it acquires and releases, and which symbol it has in a built kernel. The fault matrix, the judges
+and the reader of kernel traces ask `Vocabulary`; none of them has a table of its own.
+
+What a call returns in the trace follows from the function's return annotation:
+
+==============  ===============================================================
+``None``        0 if the C function returns int (it declares errnos), else null
+``int, bool``   the integer
+anything else   a pointer: ``"ptr"``, ``"NULL"`` or ``"ERR_PTR(-12)"``
+==============  ===============================================================
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+import attrs
+
+from kvm_ref.errno import Errno, ErrPtr, KernelError
+
+if TYPE_CHECKING:
+    from kvm_ref.kernel import Kernel
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Null:
+    """The failure of a function that returns a NULL pointer."""
+
+    def __repr__(self) -> str:
+        return "NULL"
+
+
+NULL: Final = Null()
+
+# What a failing call does: raise KernelError(Errno), or return None, an ErrPtr or a bool.
+Failure = Errno | ErrPtr | Null | bool
+
+
+@attrs.frozen(eq=False)
+class Facts:
+    """What is known of one kernel function.
+
+    Attributes:
+        name: as in the C source.
+        module: the Python module that holds the model.
+        fails: how it can fail, the natural way first; empty if it cannot.
+        translates: it returns only the errnos it declares, whatever its callees returned.
+        acquires, releases, uses: the kind of resource, or "".
+        symbol: what the function is called in a built kernel.
+        effect: an outside event that makes a difference when it falls into this call, or "".
+        config: the Kconfig option without which the function is empty, or "".
+        idempotent: releasing what is not held is legal, as freeing NULL is.
+    """
+
+    name: str
+    module: str
+    function: Callable[..., object] = attrs.field(repr=False)
+    fails: tuple[Failure, ...] = ()
+    translates: bool = False
+    acquires: str = ""
+    releases: str = ""
+    uses: str = ""
+    symbol: str = ""
+    effect: str = ""
+    config: str = ""
+    idempotent: bool = False
+
+    @property
+    def errnos(self) -> frozenset[int]:
+        """The errnos that the function itself gives, positive."""
+        return frozenset(int(f) for f in self.fails if isinstance(f, Errno))
+
+    @property
+    def file(self) -> str:
+        """The kernel file that the model's module mirrors, from its docstring."""
+        doc = sys.modules[self.module].__doc__ or ""
+        words = doc.split(None, 2)
+        return words[1].rstrip(":.,") if len(words) > 1 and words[0] == "Mirrors" else ""
+
+
+_DECLARED: dict[str, list[Facts]] = {}
+
+
+def ident(value: object) -> str | int:
+    """Name a call's argument in a trace: a resource by its id, a callback by its name."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, (str, int)):
+        return value
+    name = getattr(value, "id", None) or getattr(value, "name", None)
+    if name is None:
+        name = getattr(value, "__name__", None)
+    return str(value if name is None else name)
+
+
+def pointer(value: object) -> str:
+    """Encode a pointer for the trace."""
+    if value is None:
+        return "NULL"
+    return repr(value) if isinstance(value, ErrPtr) else "ptr"
+
+
+# One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
+# time of a traced call. {obj} and {args} are expressions over those parameters.
+_WRAPPER = """
+def {name}({params}):
+    {config}at = k.at
+    args = {args}
+    k.emit(("enter", at, NAME, args, None))
+    if NAME in k.armed:
+        struck = k.strike(FACTS, args)
+        if struck is not None:
+            k.emit(("exit", at, NAME, None, {struck}))
+            return struck[0]
+    k.at = at.inner or at.deeper()
+    try:
+        r = FN({params})
+    except KernelError as error:
+        k.at = at
+        k.emit(("exit", at, NAME, {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
+        raise
+    k.at = at
+    {leave}
+    return r
+"""
+
+
+def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any]:
+    function = facts.function
+    annotation = str(function.__annotations__.get("return", "None"))
+    params = [p for p in inspect.signature(function).parameters]
+    if annotation == "None":
+        value = "0" if facts.errnos else "None"
+    elif annotation in ("int", "bool"):
+        value = "int(r)"
+    else:
+        value = "pointer(r)"
+    recorded = {name: f"ident({name})" for name in args}
+    if facts.releases:
+        recorded["obj"] = f"ident({obj or params[1]})"
+    elif facts.uses:
+        recorded["uses"] = f"ident({obj or params[1]})"
+    elif facts.acquires and obj and not obj.endswith("]"):
+        recorded["obj"] = f"ident({obj})"
+    leave = f'k.emit(("exit", at, NAME, None, {value}))'
+    if facts.acquires:
+        got = {"int(r)": "r >= 0" if annotation == "int" else "r", "pointer(r)": 'v == "ptr"'}
+        leave = (
+            f"v = {value}\n"
+            f'    done = {{"obj": ident({obj or "r"})}} if {got.get(value, "True")} else None\n'
+            f'    k.emit(("exit", at, NAME, done, v))'
+        )
+    source = _WRAPPER.format(
+        name=facts.name,
+        params=", ".join(params),
+        args="{" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}" if recorded else None,
+        struck="pointer(struck[0])" if value == "pointer(r)" else "int(struck[0])",
+        leave=leave,
+        config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
+    )
+    names: dict[str, Any] = {
+        "NAME": facts.name,
+        "FACTS": facts,
+        "FN": function,
+        "KernelError": KernelError,
+        "ident": ident,
+        "pointer": pointer,
+    }
+    exec(compile(source, f"<traced {facts.name}>", "exec"), names)
+    wrapper: Callable[..., Any] = names[facts.name]
+    return wrapper
+
+
+def kernel_function(
+    *,
+    fails: Failure | tuple[Failure, ...] = (),
+    translates: bool = False,
+    acquires: str = "",
+    releases: str = "",
+    uses: str = "",
+    obj: str = "",
+    args: tuple[str, ...] = (),
+    symbol: str = "",
+    effect: str = "",
+    config: str = "",
+    idempotent: bool = False,
+) -> Callable[[Callable[Concatenate[Kernel, P], R]], Callable[Concatenate[Kernel, P], R]]:
+    """Declare the facts of a kernel function and make its calls leave events.
+
+    Args:
+        fails: how it can fail: an errno, NULL, ERR_PTR(errno), or the bool that means failure.
+        translates: it gives only its own errnos, never a callee's.
+        acquires, releases, uses: the kind of resource, such as "kmem_cache".
+        obj: which resource: an expression over the parameters and, for what is acquired, over
+            the result ``r``. Default: what is acquired is the result, what is released or used is
+            the first argument.
+        args: names of parameters to record in the ``enter`` event.
+        symbol: the name in a built kernel, if it differs.
+        effect: an outside event that matters when it falls into this call ("SYSTEM_RESTART").
+        config: on a kernel without this option the function is empty, and its calls leave no trace.
+        idempotent: it may be called for something that is not held.
+    """
+
+    def declare(function: Callable[Concatenate[Kernel, P], R]) -> Callable[Concatenate[Kernel, P], R]:
+        facts = Facts(
+            name=function.__name__,
+            module=function.__module__,
+            function=function,
+            fails=fails if isinstance(fails, tuple) else (fails,),
+            translates=translates,
+            acquires=acquires,
+            releases=releases,
+            uses=uses,
+            symbol=symbol or function.__name__,
+            effect=effect,
+            config=config,
+            idempotent=idempotent,
+        )
+        _DECLARED.setdefault(facts.name, []).append(facts)
+        wrapper = _compile(facts, obj, args)
+        functools.update_wrapper(wrapper, function)
+        return wrapper
+
+    return declare
+
+
+class Vocabulary(Mapping[str, Facts]):
+    """The functions that one backend's kernel has, by name.
+
+    Args:
+        prefixes: names of the modules, or of packages of them, that the backend adds to kvm_ref.
+    """
+
+    def __init__(self, prefixes: Iterable[str] = ()) -> None:
+        accepted = ("kvm_ref", *prefixes)
+        self._facts = {
+            name: facts
+            for name, declared in sorted(_DECLARED.items())
+            for facts in declared
+            if any(facts.module == p or facts.module.startswith(p + ".") for p in accepted)
+        }
+        symbols: dict[str, list[Facts]] = {}
+        for facts in self._facts.values():
+            symbols.setdefault(facts.symbol, []).append(facts)
+        self._symbols = symbols
+
+    def __getitem__(self, name: str) -> Facts:
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def built(self, symbol: str) -> list[Facts]:
+        """Return the functions that are called `symbol` in a built kernel."""
+        return self._symbols.get(symbol, [])
+
+    def symbol(self, name: str) -> str:
+        """Return what the function `name` is called in a built kernel."""
+        facts = self._facts.get(name)
+        return facts.symbol if facts else name
