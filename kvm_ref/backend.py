@@ -44,10 +44,11 @@ class Backend:
     reset: ClassVar[Mapping[str, int]] = {}
     config: ClassVar[frozenset[str]] = frozenset({"KVM_GENERIC_HARDWARE_ENABLING"})
 
-    kvm_arch_enable_virtualization_cpu: ClassVar[Callable[[Kernel], None]]
-    kvm_arch_disable_virtualization_cpu: ClassVar[Callable[[Kernel], None]]
-    kvm_arch_enable_virtualization: ClassVar[Callable[[Kernel], None] | None] = None
-    kvm_arch_disable_virtualization: ClassVar[Callable[[Kernel], None] | None] = None
+    # A subclass sets these to staticmethod(function).
+    kvm_arch_enable_virtualization_cpu: Callable[[Kernel], None]
+    kvm_arch_disable_virtualization_cpu: Callable[[Kernel], None]
+    kvm_arch_enable_virtualization: Callable[[Kernel], None] | None = None
+    kvm_arch_disable_virtualization: Callable[[Kernel], None] | None = None
 
     def foreign_on(self, k: Kernel) -> None:
         """Let another hypervisor take the CPU that runs.
@@ -80,7 +81,7 @@ def check(backend: object, name: str) -> Backend:
         backend = backend()
     if not isinstance(backend, Backend):
         raise Misuse(f"backend {name!r} is a {type(backend).__name__}, expected a kvm_ref.backend.Backend")
-    needed = _REQUIRED
+    needed: tuple[str, ...] = _REQUIRED
     if "KVM_GENERIC_HARDWARE_ENABLING" in backend.config:
         needed += _HOOKS
     for attribute in needed:

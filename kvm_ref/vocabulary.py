@@ -61,6 +61,7 @@ class Facts:
         effect: an outside event that makes a difference when it falls into this call, or "".
         config: the Kconfig option without which the function is empty, or "".
         idempotent: releasing what is not held is legal, as freeing NULL is.
+        inlined_into: callers into which the compiler builds it, so that a built kernel shows no call.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Facts:
     effect: str = ""
     config: str = ""
     idempotent: bool = False
+    inlined_into: frozenset[str] = frozenset()
 
     @property
     def errnos(self) -> frozenset[int]:
@@ -195,6 +197,7 @@ def kernel_function(
     effect: str = "",
     config: str = "",
     idempotent: bool = False,
+    inlined_into: tuple[str, ...] = (),
 ) -> Callable[[Callable[Concatenate[Kernel, P], R]], Callable[Concatenate[Kernel, P], R]]:
     """Declare the facts of a kernel function and make its calls leave events.
 
@@ -210,6 +213,7 @@ def kernel_function(
         effect: an outside event that matters when it falls into this call ("SYSTEM_RESTART").
         config: on a kernel without this option the function is empty, and its calls leave no trace.
         idempotent: it may be called for something that is not held.
+        inlined_into: callers in which a built kernel shows no call of it.
     """
 
     def declare(function: Callable[Concatenate[Kernel, P], R]) -> Callable[Concatenate[Kernel, P], R]:
@@ -226,6 +230,7 @@ def kernel_function(
             effect=effect,
             config=config,
             idempotent=idempotent,
+            inlined_into=frozenset(inlined_into),
         )
         _DECLARED.setdefault(facts.name, []).append(facts)
         wrapper = _compile(facts, obj, args)

@@ -107,7 +107,7 @@ def kvm_online_cpu(k: Kernel, cpu: int) -> int:
     return 0
 
 
-@kernel_function()
+@kernel_function(inlined_into=("kvm_offline_cpu", "kvm_suspend"))
 def kvm_disable_virtualization_cpu(k: Kernel, ign: object) -> None:
     """Disable virtualization on this CPU if it is on."""
     g = k[KvmMain]

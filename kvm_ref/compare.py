@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Two traces of one scenario, laid side by side.
+
+The log of a real kernel sees some functions only, under their built names. So both traces are
+projected: an event stays if both sources could see its function, under its built name. Two events
+are equal if they are of the same kind, by the same role (the user's task, a CPU's hotplug thread,
+an interrupt), on the same CPU, in the same function, with the same value. A value that a source
+does not know (null) equals any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import attrs
+
+from kvm_ref import backend as backends
+from kvm_ref.fault import Fault
+from kvm_ref.scenario import Cpus, Scenario, run
+from kvm_ref.text import errno_name
+from kvm_ref.trace import Event, Step, Trace, TraceError
+from kvm_ref.vocabulary import Vocabulary
+
+CONTEXT = 4
+
+# (kind, role, cpu, function, label or register value, value)
+Seen = tuple[str, str, int, str, object]
+
+
+@attrs.frozen
+class Difference:
+    """Where two traces part: what the first holds there, what the second."""
+
+    where: str
+    first: str
+    second: str
+    context: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Comparison:
+    """How many events are equal, and the first difference if there is one."""
+
+    equal: int
+    steps: int
+    difference: Difference | None
+    unrecorded: int = 0
+
+
+def scenario_of(trace: Trace) -> Scenario:
+    """Return the scenario that a trace tells of.
+
+    Raises:
+        TraceError: the trace does not say enough.
+    """
+    try:
+        cpus = trace.machine["cpus"]
+        return Scenario(
+            backend=str(trace.source["backend"]),
+            verbs=tuple(verb for step in trace.steps for verb in step.verbs),
+            cpus=Cpus.of(tuple(range(cpus))) if isinstance(cpus, int) else Cpus.of(tuple(cpus)),
+            params={name: _param(value) for name, value in trace.params.items()},
+            commits=trace.source.get("commits") or {},
+            faults=tuple(Fault.from_json(f) for f in trace.faults),
+            features=trace.machine.get("features") or {},
+        )
+    except KeyError as error:
+        raise TraceError(f"the trace lacks {error.args[0]!r}: its scenario is unknown") from None
+    except (TypeError, ValueError) as error:
+        raise TraceError(f"the trace's scenario is malformed: {error}") from None
+
+
+def _param(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def against_model(trace: Trace) -> Comparison:
+    """Run a trace's scenario in the model and compare.
+
+    Raises:
+        TraceError: the trace does not say what to run.
+        Misuse: it names a verb, function or backend that does not exist.
+    """
+    scenario = scenario_of(trace)
+    done = run(scenario)
+    model = attrs.evolve(done.trace, steps=regroup(done.trace.steps, [len(s.verbs) for s in trace.steps]))
+    found = compare(trace, model)
+    if found.difference is None and done.idle:
+        idle = ", ".join(str(f) for f in done.idle)
+        found = attrs.evolve(found, difference=Difference("faults", "fired", f"never fired: {idle}"))
+    return found
+
+
+def regroup(steps: Iterable[Step], sizes: list[int]) -> list[Step]:
+    """Put steps of one verb each together into steps of as many verbs as `sizes` says."""
+    steps = iter(steps)
+    out = []
+    for size in sizes:
+        parts = list(islice(steps, size))
+        out.append(
+            Step(
+                verbs=[v for p in parts for v in p.verbs],
+                results=[r for p in parts for r in p.results],
+                events=[e for p in parts for e in p.events or ()],
+            )
+        )
+    return out
+
+
+def compare(first: Trace, second: Trace) -> Comparison:
+    """Compare two traces of one scenario, step by step."""
+    see_first, see_second = _projections(first, second)
+    if [s.verbs for s in first.steps] != [s.verbs for s in second.steps]:
+        return Comparison(
+            0, 0, Difference("verbs", _words(first), _words(second)),
+        )  # fmt: skip
+    equal = unrecorded = 0
+    for number, (a, b) in enumerate(zip(first.steps, second.steps, strict=True), 1):
+        where = f"step {number} of {len(first.steps)} ({' '.join(a.verbs)})"
+        if a.events is None or b.events is None or _silent(first, a) or _silent(second, b):
+            unrecorded += 1
+        else:
+            seen_a = see_first(a.events)
+            seen_b = see_second(b.events)
+            difference = _first_difference(where, seen_a, seen_b)
+            if difference:
+                return Comparison(equal, number, difference, unrecorded)
+            equal += len(seen_a)
+        if a.results != b.results:
+            return Comparison(
+                equal, number, Difference(f"{where}, results", _results(a), _results(b)), unrecorded
+            )
+    left = _left_behind(first, second)
+    return Comparison(equal, len(first.steps), left, unrecorded)
+
+
+def _silent(trace: Trace, step: Step) -> bool:
+    # A kernel's log has no events of steps during which recording was off.
+    return trace.source.get("kind") == "kernel" and not step.events
+
+
+def _words(trace: Trace) -> str:
+    return " | ".join(" ".join(s.verbs) for s in trace.steps)
+
+
+def _results(step: Step) -> str:
+    return " ".join(errno_name(r) for r in step.results)
+
+
+def _projections(first: Trace, second: Trace) -> tuple[Callable[[Iterable[Event]], list[Seen]], ...]:
+    # What each trace shows of the events that both could see.
+    whole = first.observed is None and second.observed is None
+    common: set[str] | None = None
+    for trace in (first, second):
+        if trace.observed is not None:
+            common = set(trace.observed) if common is None else common & set(trace.observed)
+
+    def projection(trace: Trace) -> Callable[[Iterable[Event]], list[Seen]]:
+        if whole:
+            return _whole
+        vocabulary = Vocabulary(backends.load(str(trace.source["backend"])).packages)
+        built = trace.observed is not None
+
+        def see(events: Iterable[Event]) -> list[Seen]:
+            seen: list[Seen] = []
+            callers: dict[tuple[str, int, int], str] = {}
+            for kind, at, function, _, value in events:
+                if kind not in ("enter", "exit", "inject"):
+                    continue
+                if kind == "enter":
+                    callers[at.task, at.cpu, at.depth] = function
+                facts = vocabulary.get(function)
+                symbol = facts.symbol if facts else function
+                if common is not None and symbol not in common and function != "system_state":
+                    continue
+                if facts and facts.inlined_into and not built:
+                    if callers.get((at.task, at.cpu, at.depth - 1)) in facts.inlined_into:
+                        continue
+                seen.append((kind, role(at.task), at.cpu, symbol, value))
+            return seen
+
+        return see
+
+    return projection(first), projection(second)
+
+
+def _whole(events: Iterable[Event]) -> list[Seen]:
+    return [
+        (kind, at.task, at.cpu, function, (args or {}).get("label") if kind == "goto" else value)
+        for kind, at, function, args, value in events
+    ]
+
+
+def role(task: str) -> str:
+    """Return what a task is for: a hotplug thread, an interrupt, or the user's command."""
+    return task if task == "ipi" or task.startswith("cpuhp/") else "user"
+
+
+def _same(a: Seen, b: Seen) -> bool:
+    return a[:4] == b[:4] and (a[4] is None or b[4] is None or a[4] == b[4])
+
+
+def _first_difference(where: str, a: list[Seen], b: list[Seen]) -> Difference | None:
+    for n in range(max(len(a), len(b))):
+        if n < len(a) and n < len(b) and _same(a[n], b[n]):
+            continue
+        return Difference(
+            where=f"{where}, event {n + 1} of {len(a)}",
+            first=show(a[n]) if n < len(a) else "(ends here)",
+            second=show(b[n]) if n < len(b) else "(ends here)",
+            context=tuple(show(s) for s in a[max(0, n - CONTEXT) : n]),
+        )
+    return None
+
+
+def show(seen: Seen) -> str:
+    """Write one projected event in a line."""
+    kind, task, cpu, function, value = seen
+    text = f"{cpu:>3}  {task:<9} {kind:<6} {function}"
+    return text if value is None else f"{text} = {value}"
+
+
+def _left_behind(first: Trace, second: Trace) -> Difference | None:
+    # Each named moment of the first must be found, in order, among those of the second; the last
+    # moments are the same one.
+    moments = list(second.after.items())
+    at = 0
+    for n, (name, state) in enumerate(first.after.items()):
+        last = n == len(first.after) - 1
+        candidates = moments[-1:] if last else moments[at:]
+        match = next((m for m in candidates if _agree(state, m[1])), None)
+        if match is None:
+            nearest = candidates[0] if candidates else ("nothing", {})
+            differing = {k for k in state if k in nearest[1] and state[k] != nearest[1][k]}
+            return Difference(
+                where=f"what is left at {name!r}",
+                first=", ".join(f"{k}={state[k]}" for k in sorted(differing)) or str(state),
+                second=", ".join(f"{k}={nearest[1][k]}" for k in sorted(differing)) or "no such moment",
+            )
+        at = moments.index(match)
+    return None
+
+
+def _agree(a: dict[str, object], b: dict[str, object]) -> bool:
+    return all(a[key] == b[key] for key in a.keys() & b.keys())
