@@ -10,13 +10,15 @@ does not know (null) equals any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from typing import Any
 
 import attrs
 
 from kvm_ref import backend as backends
 from kvm_ref.fault import Fault
+from kvm_ref.linux.cpumask import parse_list
 from kvm_ref.scenario import Cpus, Scenario, run
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Event, Step, Trace, TraceError
@@ -55,11 +57,10 @@ def scenario_of(trace: Trace) -> Scenario:
         TraceError: the trace does not say enough.
     """
     try:
-        cpus = trace.machine["cpus"]
         return Scenario(
             backend=str(trace.source["backend"]),
             verbs=tuple(verb for step in trace.steps for verb in step.verbs),
-            cpus=Cpus.of(tuple(range(cpus))) if isinstance(cpus, int) else Cpus.of(tuple(cpus)),
+            cpus=_cpus(trace.machine),
             params={name: _param(value) for name, value in trace.params.items()},
             commits=trace.source.get("commits") or {},
             faults=tuple(Fault.from_json(f) for f in trace.faults),
@@ -71,18 +72,25 @@ def scenario_of(trace: Trace) -> Scenario:
         raise TraceError(f"the trace's scenario is malformed: {error}") from None
 
 
+def _cpus(machine: dict[str, Any]) -> Cpus:
+    if "possible" in machine:
+        return Cpus(*(parse_list(machine[mask]) for mask in ("possible", "present", "online")))
+    return Cpus.of(tuple(range(int(machine["cpus"]))))
+
+
 def _param(value: object) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def against_model(trace: Trace) -> Comparison:
-    """Run a trace's scenario in the model and compare.
+def against_model(trace: Trace, params: Mapping[str, str]) -> Comparison:
+    """Run a trace's scenario in the model and compare; `params` override those of the trace.
 
     Raises:
         TraceError: the trace does not say what to run.
         Misuse: it names a verb, function or backend that does not exist.
     """
     scenario = scenario_of(trace)
+    scenario = attrs.evolve(scenario, params={**scenario.params, **params})
     done = run(scenario)
     model = attrs.evolve(done.trace, steps=regroup(done.trace.steps, [len(s.verbs) for s in trace.steps]))
     found = compare(trace, model)
@@ -159,7 +167,7 @@ def _projections(first: Trace, second: Trace) -> tuple[Callable[[Iterable[Event]
     def projection(trace: Trace) -> Callable[[Iterable[Event]], list[Seen]]:
         if whole:
             return _whole
-        vocabulary = Vocabulary(backends.load(str(trace.source["backend"])).packages)
+        vocabulary = Vocabulary.of(backends.load(str(trace.source["backend"])))
         built = trace.observed is not None
 
         def see(events: Iterable[Event]) -> list[Seen]:

@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from kvm_ref.errno import KernelError
-from kvm_ref.trace import At
+from kvm_ref.trace import place
 
 if TYPE_CHECKING:
     from kvm_ref.backend import Backend
@@ -109,12 +109,13 @@ class Kernel(_StaticsByClass):
         possible: the CPUs that can exist, ascending; per-CPU memory is allocated for these.
         present: the CPUs that are plugged in.
         online: the CPUs that run.
+        cpu: the CPU that runs the present task (smp_processor_id()); not an argument.
         commits: the commits that this kernel contains.
     """
 
     __slots__ = (
-        "arch", "armed", "at", "cmdline", "commits", "emit", "events", "features", "log",
-        "online", "places", "possible", "present", "registers", "serials", "system_state", "warned",
+        "arch", "armed", "at", "cmdline", "commits", "cpu", "emit", "events", "features", "log",
+        "online", "possible", "present", "registers", "serials", "system_state", "warned",
     )  # fmt: skip
 
     def __init__(
@@ -131,7 +132,7 @@ class Kernel(_StaticsByClass):
         self.arch = backend
         self.possible = tuple(possible)
         self.present = self.possible if present is None else tuple(present)
-        self.online = list(self.present if online is None else online)
+        self.online = set(self.present if online is None else online)
         self.commits = frozenset(c.hash for c in commits)
         self.cmdline = dict(cmdline or {})
         self.features = {**backend.features, **(features or {})}
@@ -139,17 +140,12 @@ class Kernel(_StaticsByClass):
         self.events: list[Event] = []
         self.emit = self.events.append
         self.log: list[str] = []
-        self.at = At("init", self.online[0], 0)
-        self.places: dict[tuple[str, int], At] = {}
+        self.at = place("init", min(self.online))
+        self.cpu = self.at.cpu
         self.armed: dict[str, Armed] = {}
         self.registers: dict[tuple[int, str], int] = {}
         self.serials: dict[str, int] = {}
         self.warned: set[str] = set()
-
-    @property
-    def cpu(self) -> int:
-        """The CPU that runs now (smp_processor_id())."""
-        return self.at.cpu
 
     def record(self) -> list[Event]:
         """Begin a new list of events, and return it."""
@@ -160,13 +156,13 @@ class Kernel(_StaticsByClass):
     def run_on(self, task: str, cpu: int, function: Callable[..., object], *args: object) -> object:
         """Call `function` as `task` on `cpu`, while the present task waits."""
         at = self.at
-        if (task, cpu) not in self.places:
-            self.places[task, cpu] = At(task, cpu, 0)
-        self.at = self.places[task, cpu]
+        self.at = place(task, cpu)
+        self.cpu = cpu
         try:
             return function(self, *args)
         finally:
             self.at = at
+            self.cpu = at.cpu
 
     def has(self, commit: Commit) -> bool:
         """Say whether this kernel contains `commit`."""
@@ -179,12 +175,12 @@ class Kernel(_StaticsByClass):
 
     def read(self, register: str) -> int:
         """Read a register of the CPU that runs."""
-        value = self.registers.get((self.at.cpu, register))
+        value = self.registers.get((self.cpu, register))
         return self.arch.reset.get(register, 0) if value is None else value
 
     def write(self, register: str, value: int) -> None:
         """Write a register of the CPU that runs; a ``write`` event tells what it held."""
-        key = (self.at.cpu, register)
+        key = (self.cpu, register)
         self.emit(("write", self.at, register, {"was": self.read(register)}, value))
         self.registers[key] = value
 

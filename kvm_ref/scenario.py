@@ -206,7 +206,7 @@ def perform(k: Kernel, text: str) -> tuple[Step, bool]:
     result: int | None = 0
     alive = True
     try:
-        k.run_on(verb.task, k.online[0], verb.does, argument)
+        k.run_on(verb.task, min(k.online), verb.does, argument)
     except KernelError as error:
         result = -(error.errno or 0)
     except KernelBug:
@@ -222,7 +222,7 @@ def run(scenario: Scenario, backend: Backend | None = None) -> Run:
         Misuse: something in the scenario does not exist.
     """
     backend = backend or backends.load(scenario.backend)
-    vocabulary = Vocabulary(backend.packages)
+    vocabulary = Vocabulary.of(backend)
     for text in scenario.verbs:
         parse_verb(text)
     k = machine(scenario, backend)
@@ -257,9 +257,18 @@ def record(scenario: Scenario, k: Kernel, steps: list[Step], after: dict[str, di
             params[param.early or param.name] = (
                 getattr(param.statics(), param.variable) if text is None else param.set(text)
             )
+    source: dict[str, Any] = {"kind": "model", "kernel": KERNEL, "backend": k.arch.name}
+    if scenario.commits:
+        source["commits"] = dict(scenario.commits)
     return Trace(
-        source={"kind": "model", "kernel": KERNEL, "backend": k.arch.name},
-        machine={"cpus": len(k.possible), "features": dict(k.features)},
+        source=source,
+        machine={
+            "cpus": len(k.possible),
+            "possible": format_list(scenario.cpus.possible),
+            "present": format_list(scenario.cpus.present),
+            "online": format_list(scenario.cpus.online),
+            "features": dict(k.features),
+        },
         params=params,
         faults=[f.to_json() for f in scenario.faults],
         steps=steps,

@@ -9,6 +9,7 @@ function, args, value``. Kinds: ``enter``, ``exit``, ``inject``, ``goto``, ``loc
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -37,6 +38,12 @@ class At:
 
     def __repr__(self) -> str:
         return f"{self.task}@{self.cpu}+{self.depth}"
+
+
+@functools.cache
+def place(task: str, cpu: int) -> At:
+    """Return where a task's outermost calls happen. It is a constant, so all machines share it."""
+    return At(task, cpu, 0)
 
 
 # (kind, at, function, args, value)

@@ -81,7 +81,7 @@ class Goto:
             jump = self._ladder
             assert error.errno is not None
             jump._target = self._label
-            jump.error = error
+            jump.error = error.with_traceback(None)
             k = jump._k
             k.emit(("goto", k.at, jump.function, {"label": self._label}, -error.errno))
 
@@ -94,9 +94,15 @@ class Goto:
 
     @property
     def error(self) -> KernelError:
-        """The error that the ladder ends with."""
-        assert self._ladder.error is not None
-        return self._ladder.error
+        """The error that the ladder ends with; asked once.
+
+        It is handed over, not kept: an error that refers to a frame that refers to it would
+        outlive the run.
+        """
+        error = self._ladder.error
+        assert error is not None
+        self._ladder.error = None
+        return error
 
     @property
     def failed(self) -> bool:

@@ -28,6 +28,7 @@ import attrs
 from kvm_ref.errno import Errno, ErrPtr, KernelError
 
 if TYPE_CHECKING:
+    from kvm_ref.backend import Backend
     from kvm_ref.kernel import Kernel
 
 P = ParamSpec("P")
@@ -118,19 +119,19 @@ def pointer(value: object) -> str:
 _WRAPPER = """
 def {name}({params}):
     {config}at = k.at
-    args = {args}
-    k.emit(("enter", at, NAME, args, None))
-    if NAME in k.armed:
-        struck = k.strike(FACTS, args)
+    emit = k.emit
+    {enter}
+    if "{name}" in k.armed:
+        struck = k.strike(FACTS, {args})
         if struck is not None:
-            k.emit(("exit", at, NAME, None, {struck}))
+            emit(("exit", at, "{name}", None, {struck}))
             return struck[0]
     k.at = at.inner or at.deeper()
     try:
         r = FN({params})
     except KernelError as error:
         k.at = at
-        k.emit(("exit", at, NAME, {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
+        emit(("exit", at, "{name}", {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
         raise
     k.at = at
     {leave}
@@ -147,34 +148,46 @@ def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any
     elif annotation in ("int", "bool"):
         value = "int(r)"
     else:
-        value = "pointer(r)"
-    recorded = {name: f"ident({name})" for name in args}
+        value = '"NULL" if r is None else repr(r) if r.__class__ is ErrPtr else "ptr"'
+
+    def shown(expression: str) -> str:
+        plain = function.__annotations__.get(expression) in ("str", "int", "bool")
+        return expression if plain or expression[0] == "'" else f"ident({expression})"
+
+    recorded = {name: shown(name) for name in args}
     if facts.releases:
-        recorded["obj"] = f"ident({obj or params[1]})"
+        recorded["obj"] = shown(obj or params[1])
     elif facts.uses:
-        recorded["uses"] = f"ident({obj or params[1]})"
+        recorded["uses"] = shown(obj or params[1])
     elif facts.acquires and obj and not obj.endswith("]"):
-        recorded["obj"] = f"ident({obj})"
-    leave = f'k.emit(("exit", at, NAME, None, {value}))'
+        recorded["obj"] = shown(obj)
+    leave = f'emit(("exit", at, "{facts.name}", None, {value}))'
     if facts.acquires:
-        got = {"int(r)": "r >= 0" if annotation == "int" else "r", "pointer(r)": 'v == "ptr"'}
+        got = {"None": "True", "int": "r >= 0", "bool": "r"}.get(annotation, 'v == "ptr"')
         leave = (
             f"v = {value}\n"
-            f'    done = {{"obj": ident({obj or "r"})}} if {got.get(value, "True")} else None\n'
-            f'    k.emit(("exit", at, NAME, done, v))'
+            f'    done = {{"obj": {shown(obj) if obj else "r.id"}}} if {got} else None\n'
+            f'    emit(("exit", at, "{facts.name}", done, v))'
         )
+    enter = [f'emit(("enter", at, "{facts.name}", None, None))']
+    if recorded:
+        enter = [
+            "args = {" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}",
+            f'emit(("enter", at, "{facts.name}", args, None))',
+        ]
     source = _WRAPPER.format(
         name=facts.name,
         params=", ".join(params),
-        args="{" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}" if recorded else None,
-        struck="pointer(struck[0])" if value == "pointer(r)" else "int(struck[0])",
+        args="args" if recorded else "None",
+        enter="\n    ".join(enter),
+        struck="int(struck[0])" if annotation in ("None", "int", "bool") else "pointer(struck[0])",
         leave=leave,
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     names: dict[str, Any] = {
-        "NAME": facts.name,
         "FACTS": facts,
         "FN": function,
+        "ErrPtr": ErrPtr,
         "KernelError": KernelError,
         "ident": ident,
         "pointer": pointer,
@@ -269,6 +282,11 @@ class Vocabulary(Mapping[str, Facts]):
     def __len__(self) -> int:
         return len(self._facts)
 
+    @classmethod
+    def of(cls, backend: Backend) -> Vocabulary:
+        """Return the vocabulary of a backend's kernel."""
+        return _of(backend.packages)
+
     def built(self, symbol: str) -> list[Facts]:
         """Return the functions that are called `symbol` in a built kernel."""
         return self._symbols.get(symbol, [])
@@ -277,3 +295,9 @@ class Vocabulary(Mapping[str, Facts]):
         """Return what the function `name` is called in a built kernel."""
         facts = self._facts.get(name)
         return facts.symbol if facts else name
+
+
+@functools.cache
+def _of(packages: tuple[str, ...]) -> Vocabulary:
+    # A cache of what never changes: a module declares its functions once, when it is imported.
+    return Vocabulary(packages)

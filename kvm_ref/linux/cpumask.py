@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kvm_ref.kernel import Kernel, Resource
 from kvm_ref.linux.percpu import PerCpu
@@ -24,7 +24,7 @@ def for_each_present_cpu(k: Kernel) -> Sequence[int]:
 
 def for_each_online_cpu(k: Kernel) -> Sequence[int]:
     """The CPUs that run, ascending."""
-    return tuple(k.online)
+    return sorted(k.online)
 
 
 def cpu_online(k: Kernel, cpu: int) -> bool:
@@ -50,7 +50,7 @@ def free_cpumask_var(k: Kernel, mask: PerCpu[cpumask_var_t | None], cpu: int) ->
     """Free the mask that ``per_cpu(mask, cpu)`` points to; NULL is legal (lib/cpumask.c)."""
 
 
-def format_list(cpus: Sequence[int]) -> str:
+def format_list(cpus: Iterable[int]) -> str:
     """Write CPUs as a list of ranges, as sysfs does: ``0-3,8``."""
     runs: list[list[int]] = []
     for cpu in sorted(cpus):

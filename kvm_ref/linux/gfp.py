@@ -40,6 +40,12 @@ def __get_free_page(k: Kernel, what: str) -> pages | None:
     return pages(k.new(what))
 
 
+@kernel_function(fails=NULL, acquires="pages", args=("what",), symbol="get_zeroed_page_noprof")
+def get_zeroed_page(k: Kernel, what: str) -> pages | None:
+    """Allocate one page of zeroes and return its address (mm/page_alloc.c)."""
+    return pages(k.new(what))
+
+
 @kernel_function(releases="pages")
 def __free_pages(k: Kernel, page: pages | None) -> None:
     """Free 2**order pages (mm/page_alloc.c)."""

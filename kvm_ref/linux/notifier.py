@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from kvm_ref.errno import EEXIST, ENOENT, KernelError
 from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.vocabulary import kernel_function
 
 
 class notifier_block:
@@ -44,3 +45,15 @@ def notifier_chain_unregister(k: Kernel, chain: str, nb: notifier_block) -> None
     if len(kept) == len(blocks):
         raise KernelError(ENOENT)
     k[Notifiers].chains[chain] = kept
+
+
+@kernel_function(fails=EEXIST, acquires="notifier", obj="nb", args=("nh",))
+def atomic_notifier_chain_register(k: Kernel, nh: str, nb: notifier_block) -> None:
+    """Add `nb` to a chain that may be called with interrupts off (kernel/notifier.c)."""
+    notifier_chain_register(k, nh, nb)
+
+
+@kernel_function(fails=ENOENT, releases="notifier", obj="nb", args=("nh",), idempotent=True)
+def atomic_notifier_chain_unregister(k: Kernel, nh: str, nb: notifier_block) -> None:
+    """Take `nb` off the chain; -ENOENT if it is not there (kernel/notifier.c)."""
+    notifier_chain_unregister(k, nh, nb)

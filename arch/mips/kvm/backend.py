@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The backend mips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arch.mips.kernel.mipsregs import (
+    C0_CVMVMCONFIG, C0_GUESTCTL0, CVMVMCONF_MMUSIZEM1, CVMVMCONF_RMMUSIZEM1, GC0_CONFIG1,
+    GC0_CONFIG4, MIPS_CONF1_TLBS, MIPS_CONF4_MMUEXTDEF_VTLBSIZEEXT,
+)  # fmt: skip
+from arch.mips.kvm import mips
+from kvm_ref.backend import Backend
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.module import Module
+from kvm_ref.virt import kvm_main
+
+
+class Mips(Backend):
+    """MIPS with the virtualization extension VZ: kvm.ko."""
+
+    name = "mips"
+    summary = "MIPS with VZ (kvm.ko)"
+    packages = ("arch.mips",)
+    config = frozenset({"KVM_GENERIC_HARDWARE_ENABLING"})
+    features = {"guestid": True, "octeon3": False}
+    # The guest TLB is as large as the host's, and Octeon's belongs to the host.
+    reset = {
+        GC0_CONFIG1: MIPS_CONF1_TLBS,
+        GC0_CONFIG4: MIPS_CONF4_MMUEXTDEF_VTLBSIZEEXT,
+        C0_CVMVMCONFIG: CVMVMCONF_MMUSIZEM1 | CVMVMCONF_RMMUSIZEM1,
+    }
+    modules = (Module("kvm", mips.kvm_mips_init, mips.kvm_mips_exit, params=kvm_main.PARAMS),)
+
+    kvm_arch_enable_virtualization_cpu = staticmethod(mips.kvm_arch_enable_virtualization_cpu)
+    kvm_arch_disable_virtualization_cpu = staticmethod(mips.kvm_arch_disable_virtualization_cpu)
+
+    def after(self, k: Kernel) -> dict[str, Any]:
+        return {"guestctl0_cpus": [c for c in k.online if k.registers.get((c, C0_GUESTCTL0), 0)]}

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Measure kvm-ref: python benchmarks/speed.py
+
+Each figure is the best of several runs on one core: what the code costs, not what the machine was
+busy with. The garbage collector is off for both sides of a ratio, as it is in the command.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from kvm_ref import backend as backends
+from kvm_ref.scenario import Cpus, Scenario, machine, perform, run
+
+LOAD = ("load", "unload", "load", "unload")
+
+
+def best(function: Callable[[], object], times: int = 5) -> float:
+    """Return the seconds that the quickest of some calls took."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def process(*command: str) -> float:
+    """Return the seconds that a command takes as a whole process."""
+    return best(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=False))
+
+
+def per_event(cpus: int) -> float:
+    """Return the microseconds that one event of loading and unloading costs."""
+    backend = backends.load("x86-svm")
+    scenario = Scenario("x86-svm", LOAD, cpus=Cpus.of(tuple(range(cpus))))
+    events = sum(len(step.events or ()) for step in run(scenario, backend).trace.steps)
+    return best(lambda: run(scenario, backend), 3 if cpus > 256 else 20) / events * 1e6
+
+
+def traced_over_bare() -> tuple[float, float]:
+    """Return the microseconds of a traced load, and of as many bare calls that append one tuple."""
+    backend = backends.load("x86-svm")
+    scenario = Scenario("x86-svm", ("load",))
+    events = run(scenario, backend).trace.steps[0].events or []
+    calls = sum(event[0] == "enter" for event in events)
+
+    def traced() -> None:
+        perform(machine(scenario, backend), "load")
+
+    def function(log: Callable[[object], None], name: str) -> None:
+        log(("call", name))
+
+    def bare() -> None:
+        log: list[object] = []
+        for _ in range(calls):
+            function(log.append, "kvm_init")
+
+    return best(traced, 50) * 1e6, best(bare, 50) * 1e6
+
+
+def main() -> None:
+    """Print all figures."""
+    gc.disable()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    python = sys.executable
+    bare_start = process(python, "-c", "pass")
+    print(f"import kvm_ref                       {process(python, '-c', 'import kvm_ref.scenario') - bare_start:8.3f} s")
+    print(f"default matrix, whole process        {process(python, '-m', 'kvm_ref', 'matrix'):8.3f} s")
+    small = per_event(4)
+    print(f"per event, 4 CPUs                    {small:8.3f} us")
+    for cpus in (64, 1024, 4096):
+        cost = per_event(cpus)
+        print(f"per event, {cpus:>4} CPUs                 {cost:8.3f} us   x {cost / small:.2f}")
+    traced, bare = traced_over_bare()
+    print(f"traced load over bare calls          {traced:8.0f} us / {bare:.0f} us = {traced / bare:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What each command of kvm-ref does with its arguments; a function a command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from kvm_ref import backend as backends
+from kvm_ref import compare as comparing
+from kvm_ref import fault as faults
+from kvm_ref import report, text
+from kvm_ref.backend import Backend
+from kvm_ref.cpus import parse_cmdline, parse_cpus
+from kvm_ref.fault import Fault
+from kvm_ref.judges import judge_all
+from kvm_ref.matrix import VERBS, Blame, Matrix
+from kvm_ref.matrix import matrix as run_matrix
+from kvm_ref.matrix import scenarios
+from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.reproduce import command
+from kvm_ref.scenario import Scenario, commits_of, parse_verb
+from kvm_ref.scenario import run as run_scenario
+from kvm_ref.trace import Trace, load
+from kvm_ref.vocabulary import Vocabulary
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _print_json(data: object) -> None:
+    json.dump(data, sys.stdout, indent=1)
+    print()
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise Misuse(f"malformed {option} {pair!r}: expected NAME=VALUE")
+        out[name] = value
+    return out
+
+
+def _features(given: Sequence[str]) -> dict[str, bool]:
+    out: dict[str, bool] = {}
+    for name, value in _pairs(given, "--feature").items():
+        if value not in ("0", "1"):
+            raise Misuse(f"malformed value {value!r} for feature {name}: expected 0 or 1")
+        out[name] = value == "1"
+    return out
+
+
+def _scenario(args: argparse.Namespace, backend: Backend, verbs: Sequence[str], plan: Sequence[Fault] = ()) -> Scenario:
+    params: dict[str, str] = {}
+    if args.cmdline is not None:
+        params, unknown = parse_cmdline(args.cmdline, backend)
+        for name in unknown:
+            print(f"kvm-ref: {name} is not modelled and makes no difference here", file=sys.stderr)
+    params.update(_pairs(args.param, "--param"))
+    commits = {**dict.fromkeys(args.with_, True), **dict.fromkeys(args.without, False)}
+    commits_of(commits)
+    return Scenario(
+        backend=backend.name,
+        verbs=tuple(verbs),
+        cpus=parse_cpus(args.cpus),
+        params=params,
+        commits=commits,
+        faults=tuple(plan),
+        features=_features(args.feature),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run verbs on one machine; status 1 if a judge found something or a fault never fired."""
+    backend = backends.load(args.backend)
+    plan = [faults.parse(spec) for spec in args.fail]
+    for spec in args.reboot_at:
+        fault = faults.parse(spec)
+        if fault.errno is not None:
+            raise Misuse(f"malformed --reboot-at {spec!r}: a reboot has no errno")
+        plan.append(attrs.evolve(fault, effect="system_state=SYSTEM_RESTART"))
+    scenario = _scenario(args, backend, args.verbs, plan)
+    done = run_scenario(scenario, backend)
+    vocabulary = Vocabulary.of(backend)
+    findings = [
+        attrs.evolve(f, fault=" ".join(map(str, plan)), command=command(scenario))
+        for f in judge_all(done.trace, vocabulary)
+    ]
+    findings = list(Blame(backend)(scenario, findings))
+    if args.format == "json":
+        data = done.trace.to_json()
+        data["findings"] = [f.to_json() for f in findings]
+        data["idle"] = [str(f) for f in done.idle]
+        _print_json(data)
+    elif args.format == "function_graph":
+        _print(text.function_graph(done.trace))
+    else:
+        _print(report.run(scenario, done, findings, colour=_colour()))
+    for fault in done.idle:
+        print(f"kvm-ref: the fault {fault} never fired", file=sys.stderr)
+    return 1 if findings or done.idle else 0
+
+
+def matrix(args: argparse.Namespace) -> int:
+    """Run every fault of a scenario; status 1 if a judge found something."""
+    names = list(dict.fromkeys(args.backend or ["all"]))
+    if "all" in names:
+        names = list(backends.available())
+    if not (args.jobs.isascii() and args.jobs.isdigit() and int(args.jobs) >= 1):
+        raise Misuse(f"malformed --jobs {args.jobs!r}: expected a number of processes, 1 or more")
+    verbs = args.verbs or VERBS
+    for verb in verbs:
+        parse_verb(verb)
+    bases: list[Scenario] = []
+    for name in names:
+        backend = backends.load(name)
+        bases += scenarios(_scenario(args, backend, verbs), backend)
+    edges = args.fail_cpus == "edges"
+    done: Matrix
+    if int(args.jobs) > 1:
+        with ProcessPoolExecutor(int(args.jobs)) as executor:
+            done = run_matrix(bases, executor, edges=edges)
+    else:
+        done = run_matrix(bases, edges=edges)
+    if args.format == "json":
+        _print_json(done.to_json())
+    elif args.format == "ktap":
+        _print(report.ktap(done))
+    else:
+        _print(report.matrix(done, colour=_colour()))
+    return 1 if any(row.findings or row.idle for row in done.rows) else 0
+
+
+def ladder(args: argparse.Namespace) -> int:
+    """Show a function's ladder."""
+    from kvm_ref import picture
+
+    known: dict[str, Any] = {}
+    for name in [args.backend] if args.backend else list(backends.available()):
+        for function, facts in Vocabulary.of(backends.load(name)).items():
+            known.setdefault(function, facts)
+    if args.function not in known:
+        raise Misuse(f"unknown function {args.function!r}{nearest(args.function, known)}")
+    facts = known[args.function]
+    if args.format == "json":
+        _print_json(picture.to_json(facts))
+    else:
+        _print({"text": picture.text, "dot": picture.dot, "mermaid": picture.mermaid}[args.format](facts))
+    return 0
+
+
+def list(args: argparse.Namespace) -> int:  # noqa: A001 - the command's name
+    """List what there is."""
+    from kvm_ref import listing
+
+    rows = getattr(listing, "backends_" if args.what == "backends" else args.what)(args.backend)
+    if args.format == "json":
+        _print_json(rows)
+    else:
+        _print(report.table(rows))
+    return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Compare traces; status 1 if they differ."""
+    if len(args.traces) > 2:
+        raise Misuse(f"compare takes one trace or two, not {len(args.traces)}")
+    traces = [_read(path) for path in args.traces]
+    if len(traces) == 2:
+        found = comparing.compare(*traces)
+        against = args.traces[1]
+    else:
+        params = _pairs(args.param, "--param")
+        found = comparing.against_model(traces[0], params)
+        against = "the model"
+    _print(report.comparison(args.traces[0], against, found))
+    return 1 if found.difference else 0
+
+
+def _read(path: str) -> Trace:
+    try:
+        content = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse(f"cannot read the trace {path!r}: {error}") from None
+    return load(content, path)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""CPUs and parameters as a user gives them: a count, a list, this machine, a kernel command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from kvm_ref.backend import Backend
+from kvm_ref.linux.cpumask import NR_CPUS, parse_list
+from kvm_ref.linux.module import full_name
+from kvm_ref.misuse import Misuse
+from kvm_ref.scenario import Cpus
+
+SYSFS = Path("/sys/devices/system/cpu")
+
+
+def parse_cpus(text: str, sysfs: Path = SYSFS) -> Cpus:
+    """Read a number of CPUs, a list of them (``0-3,8``), or ``host``.
+
+    Raises:
+        Misuse: it is none of these, or this machine's masks cannot be read.
+    """
+    if text == "host":
+        return host(sysfs)
+    if text.isascii() and text.isdigit():
+        if not 1 <= int(text) <= NR_CPUS:
+            raise Misuse(f"malformed --cpus {text!r}: expected 1 to {NR_CPUS} CPUs")
+        return Cpus.of(tuple(range(int(text))))
+    try:
+        return Cpus.of(parse_list(text))
+    except ValueError as error:
+        raise Misuse(f"malformed --cpus {text!r}: {error}; expected a number, a list as 0-3,8, or host") from None
+
+
+def host(sysfs: Path = SYSFS) -> Cpus:
+    """Return this machine's possible, present and online CPUs.
+
+    Raises:
+        Misuse: they cannot be read.
+    """
+    masks = []
+    for mask in ("possible", "present", "online"):
+        try:
+            masks.append(parse_list((sysfs / mask).read_text(encoding="ascii")))
+        except (OSError, ValueError) as error:
+            raise Misuse(f"cannot read {sysfs / mask}: {error}; give --cpus as a number or a list") from None
+    possible, present, online = masks
+    return Cpus(possible, present, online)
+
+
+def words(text: str) -> list[str]:
+    """Split a kernel command line: at spaces, except within double quotes (lib/cmdline.c).
+
+    Raises:
+        Misuse: a quote is not closed.
+    """
+    out: list[str] = []
+    word, quoted, started = "", False, False
+    for char in text:
+        if char == '"':
+            quoted, started = not quoted, True
+        elif char.isspace() and not quoted:
+            if started:
+                out.append(word)
+            word, started = "", False
+        else:
+            word, started = word + char, True
+    if quoted:
+        raise Misuse(f"malformed kernel command line: the quote before {word[:20]!r} is not closed")
+    return [*out, word] if started else out
+
+
+def parse_cmdline(text: str, backend: Backend) -> tuple[dict[str, str], list[str]]:
+    """Read the parameters of KVM's modules from a kernel command line, or from ``@FILE``.
+
+    Returns:
+        The parameters that the model knows, and the names of those of KVM's that it does not.
+
+    Raises:
+        Misuse: the file cannot be read, or the line is malformed.
+    """
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misuse(f"cannot read the command line from {text[1:]!r}: {error}") from None
+    known = {full_name(m, p): full_name(m, p) for m in backend.modules for p in m.params}
+    spelt = {name.replace("-", "_"): name for name in known}
+    prefixes = tuple({name.partition(".")[0].replace("-", "_") + "." for name in _namespaces(backend)})
+    params: dict[str, str] = {}
+    unknown: list[str] = []
+    for word in words(text):
+        if word == "--":
+            break
+        name, _, value = word.partition("=")
+        plain = name.replace("-", "_")
+        if plain in spelt:
+            params[spelt[plain]] = value
+        elif plain.startswith(prefixes):
+            unknown.append(name)
+    return params, unknown
+
+
+def _namespaces(backend: Backend) -> Iterable[str]:
+    for module in backend.modules:
+        yield module.name
+        for param in module.params:
+            yield full_name(module, param)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the commands print: a run, a matrix, a comparison, a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kvm_ref.compare import Comparison
+from kvm_ref.judges import Finding
+from kvm_ref.linux.cpumask import format_list
+from kvm_ref.matrix import Matrix, Row
+from kvm_ref.scenario import Run, Scenario
+from kvm_ref.text import errno_name, state, tree, verdict
+
+WIDTH = 100
+
+
+def _settings(scenario: Scenario) -> str:
+    words = [f"{name}={value}" for name, value in scenario.params.items()]
+    words += [f"{name}={int(on)}" for name, on in scenario.features.items()]
+    words += [f"{'with' if on else 'without'} {commit}" for commit, on in scenario.commits.items()]
+    return ", ".join(words)
+
+
+def run(scenario: Scenario, done: Run, findings: Sequence[Finding], *, colour: bool = False) -> Iterator[str]:
+    """Yield a run as text: the calls of each verb, what is left, and what the judges found."""
+    online = scenario.cpus.online
+    settings = _settings(scenario)
+    kernel = done.trace.source["kernel"]
+    yield f"# {scenario.backend}, Linux {kernel}, CPUs {format_list(online)}{', ' + settings if settings else ''}"
+    for fault in scenario.faults:
+        yield f"# fault: {fault}"
+    yield "# CPU  TASK      CALLS"
+    moments = iter(done.trace.after.values())
+    next(moments, None)
+    for step in done.trace.steps:
+        yield ""
+        yield f"== {verdict(step)}"
+        yield from tree(step.events or (), colour)
+        yield f"-- left: {state(next(moments))}"
+    if done.trace.log:
+        yield ""
+        yield "kernel log:"
+        yield from (f"  {line}" for line in done.trace.log)
+    yield ""
+    yield f"findings: {len(findings)}"
+    for finding in findings:
+        yield from explain(finding)
+
+
+def explain(finding: Finding) -> Iterator[str]:
+    """Yield a finding in full."""
+    yield f"  {finding.judge}: {finding.message}"
+    for name, value in (
+        ("fault", finding.fault),
+        ("label", finding.label),
+        ("acquired", finding.acquired),
+        ("mended by", finding.commit),
+        ("again", finding.command),
+    ):
+        if value:
+            yield f"      {name:<10} {value}"
+
+
+def _shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _row(row: Row) -> str:
+    virt = {"1": "1", "0": "0"}.get(row.scenario.params.get("enable_virt_at_load", ""), "-")
+    what = ", ".join(dict.fromkeys(_brief(f) for f in row.findings)) or ("NEVER FIRED" if row.idle else "ok")
+    last = row.gotos[0] if row.gotos else ""
+    head = f"{row.scenario.backend:<9} {virt} {_shorten(row.fault or 'no fault', 40):<40} {errno_name(row.result):<11}"
+    return _shorten(f"{head} {_shorten(last, WIDTH - len(head) - len(what) - 2)} {what}", WIDTH)
+
+
+def _brief(finding: Finding) -> str:
+    return f"{finding.judge.upper()}{' ' + finding.commit[:7] if finding.commit else ''}"
+
+
+def matrix(done: Matrix, *, colour: bool = False) -> Iterator[str]:
+    """Yield a matrix as text: a line a fault, each finding once, and a summary."""
+    yield f"{'backend':<9} v {'fault':<40} {'result':<11} first goto, findings"
+    yield from (_row(row) for row in done.rows)
+    alike: dict[tuple[str, str, str, str], list[Row]] = {}
+    example: dict[tuple[str, str, str, str], Finding] = {}
+    for row in done.rows:
+        for f in row.findings:
+            key = (row.scenario.backend, f.judge, f.label, f.resource.partition("#")[0])
+            alike.setdefault(key, []).append(row)
+            example.setdefault(key, f)
+    yield ""
+    yield f"findings: {sum(len(r.findings) for r in done.rows)} in {sum(bool(r.findings) for r in done.rows)} runs, {len(alike)} of a kind"
+    for (backend, *_), rows in alike.items():
+        finding = example[next(k for k, v in alike.items() if v is rows)]
+        yield f"{backend}, {len(rows)} times:"
+        yield from explain(finding)
+    if done.unreached:
+        yield ""
+        yield "never reached:"
+        yield from (f"  {name}" for name in done.unreached)
+    yield ""
+    fired = sum(not r.idle for r in done.rows)
+    clean = sum(not r.findings and not r.idle for r in done.rows)
+    yield f"{fired} of {len(done.rows)} faults fired, {clean} of {len(done.rows)} runs clean, {len(done.labels)} labels reached"
+
+
+def ktap(done: Matrix) -> Iterator[str]:
+    """Yield a matrix in the Kernel Test Anything Protocol, version 1; a known finding is XFAIL."""
+    yield "KTAP version 1"
+    yield f"1..{len(done.rows)}"
+    for number, row in enumerate(done.rows, 1):
+        settings = " ".join(f"{n}={v}" for n, v in row.scenario.params.items())
+        name = " ".join(w for w in (row.scenario.backend, settings, row.fault or "no fault") if w).replace("#", "\\#")
+        if not row.findings and not row.idle:
+            yield f"ok {number} {name}"
+            continue
+        for finding in row.findings:
+            yield f"# {finding.judge}: {finding.message}"
+        known = row.findings and all(f.commit for f in row.findings) and not row.idle
+        commits = sorted({f.commit for f in row.findings})
+        yield f"not ok {number} {name}" + (f" # XFAIL mended by {', '.join(commits)}" if known else "")
+    bad = sum(bool(r.findings or r.idle) for r in done.rows)
+    yield f"# Totals: pass:{len(done.rows) - bad} fail:{bad} skip:0"
+
+
+def comparison(first: str, second: str, found: Comparison) -> Iterator[str]:
+    """Yield a comparison as text: all equal, or the first difference with what came before it."""
+    if found.difference is None:
+        aside = f" ({found.unrecorded} steps without recorded events)" if found.unrecorded else ""
+        yield f"equal: all {found.equal} events, the results and what is left behind, in {found.steps} steps{aside}"
+        return
+    d = found.difference
+    yield f"different: {d.where}"
+    yield from (f"    {line}" for line in d.context)
+    yield f"  - {d.first}   <- {first}"
+    yield f"  + {d.second}   <- {second}"
+    yield f"{found.equal} events are equal before that"
+
+
+def table(rows: Sequence[dict[str, object]]) -> Iterator[str]:
+    """Yield rows with equal keys as aligned columns."""
+    if not rows:
+        return
+    keys = [*rows[0]]
+    shown = [{k: _cell(row[k]) for k in keys} for row in rows]
+    widths = {k: max(len(k), *(len(row[k]) for row in shown)) for k in keys}
+    for row in shown:
+        yield "  ".join(row[k].ljust(widths[k]) for k in keys).rstrip()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return " ".join(str(v) for v in value)
+    return str(value)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The one command that runs a scenario again."""
+
+from __future__ import annotations
+
+import shlex
+
+from kvm_ref.linux.cpumask import format_list
+from kvm_ref.scenario import Scenario
+
+
+def command(scenario: Scenario) -> str:
+    """Return the ``kvm-ref run`` command of a scenario, quoted for a shell."""
+    words = ["kvm-ref", "run", "--backend", scenario.backend]
+    possible = scenario.cpus.possible
+    if possible == tuple(range(len(possible))):
+        words += ["--cpus", str(len(possible))]
+    else:
+        words += ["--cpus", format_list(possible)]
+    for name, text in scenario.params.items():
+        words += ["--param", f"{name}={text}"]
+    for name, on in scenario.features.items():
+        words += ["--feature", f"{name}={int(on)}"]
+    for commit, wanted in scenario.commits.items():
+        words += ["--with" if wanted else "--without", commit]
+    for fault in scenario.faults:
+        text = str(fault)
+        if fault.effect:
+            words += ["--reboot-at", text.removeprefix("reboot-at ")]
+        else:
+            words += ["--fail", text]
+    return shlex.join([*words, *scenario.verbs])
