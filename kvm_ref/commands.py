@@ -135,7 +135,7 @@ def matrix(args: argparse.Namespace) -> int:
     done: Matrix
     if int(args.jobs) > 1:
         with ProcessPoolExecutor(int(args.jobs)) as executor:
-            done = run_matrix(bases, executor, edges=edges)
+            done = run_matrix(bases, executor, jobs=int(args.jobs), edges=edges)
     else:
         done = run_matrix(bases, edges=edges)
     if args.format == "json":

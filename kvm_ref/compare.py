@@ -126,7 +126,7 @@ def compare(first: Trace, second: Trace) -> Comparison:
     equal = unrecorded = 0
     for number, (a, b) in enumerate(zip(first.steps, second.steps, strict=True), 1):
         where = f"step {number} of {len(first.steps)} ({' '.join(a.verbs)})"
-        if a.events is None or b.events is None or _silent(first, a) or _silent(second, b):
+        if a.events is None or b.events is None:
             unrecorded += 1
         else:
             seen_a = see_first(a.events)
@@ -141,11 +141,6 @@ def compare(first: Trace, second: Trace) -> Comparison:
             )
     left = _left_behind(first, second)
     return Comparison(equal, len(first.steps), left, unrecorded)
-
-
-def _silent(trace: Trace, step: Step) -> bool:
-    # A kernel's log has no events of steps during which recording was off.
-    return trace.source.get("kind") == "kernel" and not step.events
 
 
 def _words(trace: Trace) -> str:
@@ -230,23 +225,22 @@ def show(seen: Seen) -> str:
 
 
 def _left_behind(first: Trace, second: Trace) -> Difference | None:
-    # Each named moment of the first must be found, in order, among those of the second; the last
-    # moments are the same one.
+    # Names of moments differ between sources. Each moment of the first must be found, in order,
+    # among those of the second; the last one is always the last.
     moments = list(second.after.items())
     at = 0
     for n, (name, state) in enumerate(first.after.items()):
-        last = n == len(first.after) - 1
-        candidates = moments[-1:] if last else moments[at:]
+        candidates = moments[-1:] if n == len(first.after) - 1 else moments[at:]
         match = next((m for m in candidates if _agree(state, m[1])), None)
         if match is None:
-            nearest = candidates[0] if candidates else ("nothing", {})
-            differing = {k for k in state if k in nearest[1] and state[k] != nearest[1][k]}
+            nearest = candidates[0][1] if candidates else {}
+            differing = sorted(k for k in state.keys() & nearest.keys() if state[k] != nearest[k])
             return Difference(
                 where=f"what is left at {name!r}",
-                first=", ".join(f"{k}={state[k]}" for k in sorted(differing)) or str(state),
-                second=", ".join(f"{k}={nearest[1][k]}" for k in sorted(differing)) or "no such moment",
+                first=", ".join(f"{k}={state[k]}" for k in differing),
+                second=", ".join(f"{k}={nearest[k]}" for k in differing) or "no such moment",
             )
-        at = moments.index(match)
+        at = moments.index(match) + 1
     return None
 
 

@@ -10,8 +10,10 @@ be made, copied and run side by side.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from kvm_ref.errno import KernelError
@@ -84,12 +86,21 @@ class KernelBug(Exception):
 
 S = TypeVar("S", bound=Statics)
 
+# What a machine is, besides its static variables.
+_LASTING = (
+    "cmdline", "commits", "features", "freed", "highest", "live", "online", "registers",
+    "system_state", "warned",
+)  # fmt: skip
+
 if TYPE_CHECKING:
 
     class _StaticsByClass:
         def __getitem__(self, key: type[S]) -> S: ...
         def pop(self, key: type[Statics], default: None) -> None: ...
         def __iter__(self) -> Any: ...
+        def items(self) -> Iterable[tuple[type[Statics], Statics]]: ...
+        def clear(self) -> None: ...
+        def update(self, statics: Iterable[tuple[type[Statics], Statics]]) -> None: ...
 
 else:
 
@@ -114,8 +125,9 @@ class Kernel(_StaticsByClass):
     """
 
     __slots__ = (
-        "arch", "armed", "at", "cmdline", "commits", "cpu", "emit", "events", "features", "log",
-        "online", "possible", "present", "registers", "serials", "system_state", "warned",
+        "arch", "armed", "at", "cmdline", "commits", "cpu", "emit", "events", "features", "freed",
+        "highest", "live", "log", "online", "possible", "present", "registers", "system_state",
+        "warned",
     )  # fmt: skip
 
     def __init__(
@@ -144,14 +156,32 @@ class Kernel(_StaticsByClass):
         self.cpu = self.at.cpu
         self.armed: dict[str, Armed] = {}
         self.registers: dict[tuple[int, str], int] = {}
-        self.serials: dict[str, int] = {}
-        self.warned: set[str] = set()
+        self.live: dict[str, tuple[str, int]] = {}
+        self.freed: dict[str, list[int]] = {}
+        self.highest: dict[str, int] = {}
+        self.warned: set[tuple[str, str, str]] = set()
 
     def record(self) -> list[Event]:
         """Begin a new list of events, and return it."""
         self.events = []
         self.emit = self.events.append
         return self.events
+
+    def snapshot(self) -> bytes:
+        """Return all that decides what this machine does next: equal bytes, equal future.
+
+        The log and the faults are not in it.
+        """
+        statics = sorted(self.items(), key=lambda item: item[0].__qualname__)
+        return pickle.dumps((statics, [getattr(self, name) for name in _LASTING]), 5)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Put the machine, one of the same backend and CPUs, into the state of a snapshot."""
+        statics, lasting = pickle.loads(snapshot)
+        self.clear()
+        self.update(statics)
+        for name, value in zip(_LASTING, lasting, strict=True):
+            setattr(self, name, value)
 
     def run_on(self, task: str, cpu: int, function: Callable[..., object], *args: object) -> object:
         """Call `function` as `task` on `cpu`, while the present task waits."""
@@ -169,9 +199,27 @@ class Kernel(_StaticsByClass):
         return commit.hash in self.commits
 
     def new(self, name: str) -> str:
-        """Return an id that was not given before: `name`, then ``name#2`` and so on."""
-        n = self.serials[name] = self.serials.get(name, 0) + 1
-        return name if n == 1 else f"{name}#{n}"
+        """Return an id that nothing has: `name`, then ``name#2`` and so on.
+
+        Ids are used again after the release, as addresses are.
+        """
+        freed = self.freed.get(name)
+        if freed:
+            n = heappop(freed)
+        else:
+            n = self.highest[name] = self.highest.get(name, 0) + 1
+        id = name if n == 1 else f"{name}#{n}"
+        self.live[id] = (name, n)
+        return id
+
+    def gone(self, id: str | int) -> None:
+        """Note that what has this id was released; an id that nothing has is legal."""
+        if id in self.live:
+            name, n = self.live.pop(id)  # type: ignore[arg-type]
+            freed = self.freed.setdefault(name, [])
+            heappush(freed, n)
+            if len(freed) == self.highest[name]:
+                del self.freed[name], self.highest[name]
 
     def read(self, register: str) -> int:
         """Read a register of the CPU that runs."""
@@ -182,7 +230,10 @@ class Kernel(_StaticsByClass):
         """Write a register of the CPU that runs; a ``write`` event tells what it held."""
         key = (self.cpu, register)
         self.emit(("write", self.at, register, {"was": self.read(register)}, value))
-        self.registers[key] = value
+        if value == self.arch.reset.get(register, 0):
+            self.registers.pop(key, None)
+        else:
+            self.registers[key] = value
 
     def strike(self, facts: Facts, args: dict[str, Any] | None) -> tuple[Any] | None:
         """Let the fault plan act on a call that was just entered.

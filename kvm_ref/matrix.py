@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from itertools import zip_longest
 from typing import Any
 
 import attrs
@@ -20,15 +21,14 @@ from kvm_ref.backend import Backend
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, Reached, judge_all
 from kvm_ref.kernel import Commit
+from kvm_ref.replay import Replay
 from kvm_ref.reproduce import command
-from kvm_ref.scenario import Run, Scenario, run
+from kvm_ref.scenario import Scenario, run
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
 FORMAT = "kvm-ref-matrix/1"
 VERBS = ("load", "unload", "load", "unload")
-# Rows that a worker process takes at a time.
-CHUNK = 32
 
 
 @attrs.frozen
@@ -94,74 +94,105 @@ def scenarios(base: Scenario, backend: Backend) -> list[Scenario]:
     return [attrs.evolve(base, params={**base.params, "enable_virt_at_load": v}) for v in ("1", "0")]
 
 
-def faults_of(trace: Trace, vocabulary: Vocabulary, *, edges: bool = False) -> Iterator[Fault]:
+@attrs.frozen
+class Plan:
+    """One run to be made.
+
+    Attributes:
+        text: the fault as text, "" for none.
+        scenario: what to run.
+        number: the verb that the fault falls into, counted from 0.
+        local: the fault, its calls counted from the beginning of that verb; None if there is none.
+    """
+
+    text: str
+    scenario: Scenario
+    number: int = 0
+    local: Fault | None = None
+
+
+def faults_of(
+    trace: Trace, vocabulary: Vocabulary, *, edges: bool = False
+) -> Iterator[tuple[Fault, int, Fault]]:
     """Yield every fault that a run without faults shows to be possible, in order.
 
+    Each comes with the verb that it falls into and with the same fault told from there.
+
     Args:
+        trace: the run, a step for each verb.
+        vocabulary: the functions that the trace names.
         edges: of calls that are repeated for each CPU, only the first and the last.
     """
-    hits: list[tuple[str, int, tuple[object, ...]]] = []
-    for number, step in enumerate(trace.steps):
-        # Other tasks run while their caller waits, so one stack holds the calls of all.
-        stack: list[str] = []
-        for kind, at, function, _, _ in step.events or ():
-            if kind == "enter":
-                facts = vocabulary.get(function)
-                if facts and (facts.fails or facts.effect):
-                    hits.append((function, at.cpu, (number, function, *stack) if edges else ()))
-                stack.append(function)
-            elif kind == "exit":
-                stack.pop()
+    hits = list(_hits(trace, vocabulary))
     cpus: dict[str, set[int]] = {}
     last: dict[tuple[object, ...], int] = {}
-    for n, (function, cpu, place) in enumerate(hits):
+    for n, (function, cpu, _, can, place) in enumerate(hits):
         cpus.setdefault(function, set()).add(cpu)
-        last[place] = n
-    count: dict[tuple[str, int | None], int] = {}
+        if can:
+            last[place] = n
+    count: dict[tuple[object, ...], int] = {}
     begun: set[tuple[object, ...]] = set()
-    for n, (function, cpu, place) in enumerate(hits):
+    for n, (function, cpu, number, can, place) in enumerate(hits):
         where = cpu if len(cpus[function]) > 1 else None
         nth = count[function, where] = count.get((function, where), 0) + 1
-        if edges and place in begun and last[place] != n:
+        local = count[function, where, number] = count.get((function, where, number), 0) + 1
+        if not can or (edges and place in begun and last[place] != n):
             continue
         begun.add(place)
         facts = vocabulary[function]
-        if facts.fails:
-            yield Fault(function, nth, where)
+        effects = [None] if facts.fails else []
         if facts.effect:
-            yield Fault(function, nth, where, effect=f"system_state={facts.effect}")
+            effects.append(f"system_state={facts.effect}")
+        for effect in effects:
+            fault = Fault(function, nth, where, effect=effect)
+            yield fault, number, attrs.evolve(fault, nth=local)
 
 
-def plans(base: Scenario, backend: Backend, *, edges: bool = False) -> Iterator[tuple[str, Scenario]]:
-    """Yield every run of the matrix for one scenario: the fault as text, and what to run.
+# A call that can fail: the function, the CPU, the verb, whether this call can, and where it stands.
+_Hit = tuple[str, int, int, bool, tuple[object, ...]]
 
-    The first has no fault.
-    """
-    yield "", base
-    clean = run(base, backend)
-    for fault in faults_of(clean.trace, Vocabulary.of(backend), edges=edges):
-        yield str(fault), attrs.evolve(base, faults=(*base.faults, fault))
+
+def _hits(trace: Trace, vocabulary: Vocabulary) -> Iterator[_Hit]:
+    for number, step in enumerate(trace.steps):
+        # Other tasks run while their caller waits, so one stack holds the calls of all.
+        stack: list[str] = []
+        for kind, at, function, args, _ in step.events or ():
+            if kind == "enter":
+                facts = vocabulary.get(function)
+                if facts and (facts.fails or facts.effect):
+                    can = not facts.only_if or (args or {}).get(facts.only_if) not in (False, None, "NULL")
+                    yield function, at.cpu, number, can, (number, function, *stack)
+                stack.append(function)
+            elif kind == "exit":
+                stack.pop()
+
+
+def plans(base: Scenario, backend: Backend, replay: Replay, *, edges: bool = False) -> Iterator[Plan]:
+    """Yield every run of the matrix for one scenario; the first has no fault."""
+    yield Plan("", base)
+    clean, _ = replay.run(base)
+    for fault, number, local in faults_of(clean, Vocabulary.of(backend), edges=edges):
+        yield Plan(str(fault), attrs.evolve(base, faults=(fault,)), number, local)
     if type(backend).foreign_on is not Backend.foreign_on:
         online = base.cpus.online
         for cpu in (online[0], online[-1]) if edges and len(online) > 1 else online:
-            yield f"foreign-on={cpu}", attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs))
+            yield Plan(f"foreign-on={cpu}", attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)))
 
 
-def judge(text: str, scenario: Scenario, done: Run, vocabulary: Vocabulary) -> Row:
+def judge(plan: Plan, trace: Trace, fired: bool, vocabulary: Vocabulary) -> Row:
     """Make the row of one run."""
-    trace = done.trace
-    results = tuple(r for step in trace.steps for r in step.results)
-    findings = tuple(
-        attrs.evolve(f, fault=text, command=command(scenario)) for f in judge_all(trace, vocabulary)
-    )
+    findings = judge_all(trace, vocabulary)
+    if findings:
+        again = command(plan.scenario)
+        findings = [attrs.evolve(f, fault=plan.text, command=again) for f in findings]
     return Row(
-        scenario=scenario,
-        fault=text,
-        result=_result(trace, text),
-        results=results,
-        gotos=tuple(_goto(e) for e in trace.events() if e[0] == "goto"),
-        findings=findings,
-        idle=bool(done.idle),
+        scenario=plan.scenario,
+        fault=plan.text,
+        result=_result(trace, plan),
+        results=tuple(r for step in trace.steps for r in step.results),
+        gotos=tuple(_goto(e) for step in trace.steps for e in step.events or () if e[0] == "goto"),
+        findings=tuple(findings),
+        idle=not fired,
     )
 
 
@@ -169,15 +200,13 @@ def _goto(event: Event) -> str:
     return f"{event[2]}:{(event[3] or {}).get('label')}"
 
 
-def _result(trace: Trace, text: str) -> int | None:
+def _result(trace: Trace, plan: Plan) -> int | None:
     # What the user got from the verb that the fault fell into; another hypervisor falls into the
     # first verb that fails.
-    for step in trace.steps:
-        if any(e[0] == "inject" for e in step.events or ()):
-            return step.results[0]
-    if text.startswith("foreign-on"):
-        return next((r for step in trace.steps for r in step.results if r), 0)
-    return trace.steps[-1].results[-1] if trace.steps else 0
+    results = [r for step in trace.steps for r in step.results]
+    if plan.local is not None:
+        return results[plan.number]
+    return next((r for r in results if r), 0)
 
 
 def _blame(scenario: Scenario, backend: Backend, vocabulary: Vocabulary, finding: Finding) -> str:
@@ -211,59 +240,61 @@ class Blame:
         return tuple(out)
 
 
-def rows_of(backend: str, plan: Sequence[tuple[str, Scenario]]) -> tuple[list[Row], Reached]:
-    """Run and judge a part of a matrix; a worker process does this."""
-    arch = backends.load(backend)
-    vocabulary = Vocabulary.of(arch)
-    blame = Blame(arch)
+def rows_of(base: Scenario, wanted: slice, edges: bool) -> tuple[list[Row], Reached]:
+    """Run and judge a part of the matrix of one scenario; a worker process does this."""
+    backend = backends.load(base.backend)
+    vocabulary = Vocabulary.of(backend)
+    replay = Replay(base, backend)
+    blame = Blame(backend)
     reached = Reached(vocabulary)
     rows = []
-    for text, scenario in plan:
-        done = run(scenario, arch)
-        reached.add(done.trace)
-        row = judge(text, scenario, done, vocabulary)
+    for plan in list(plans(base, backend, replay, edges=edges))[wanted]:
+        trace, fired = replay.run(plan.scenario, plan.number, plan.local)
+        reached.add(trace)
+        row = judge(plan, trace, fired, vocabulary)
         if row.findings:
-            row = attrs.evolve(row, findings=blame(scenario, row.findings))
+            row = attrs.evolve(row, findings=blame(plan.scenario, row.findings))
         rows.append(row)
     return rows, reached
 
 
 def matrix(
-    bases: Iterable[Scenario], executor: Executor | None = None, *, edges: bool = False
+    bases: Iterable[Scenario], executor: Executor | None = None, *, jobs: int = 1, edges: bool = False
 ) -> Matrix:
     """Run and judge every fault of every scenario.
 
     Args:
-        bases: the scenarios, each without a fault, or with those that all of its rows share.
+        bases: the scenarios, without faults.
         executor: runs the rows in parts; None runs them here.
+        jobs: in how many parts to split each scenario's rows.
         edges: of calls that are repeated for each CPU, fail only the first and the last.
 
     Raises:
         Misuse: something in a scenario does not exist.
     """
-    parts: list[tuple[str, list[tuple[str, Scenario]]]] = []
-    for base in bases:
-        plan = list(plans(base, backends.load(base.backend), edges=edges))
-        size = CHUNK if executor else len(plan)
-        parts += [(base.backend, plan[i : i + size]) for i in range(0, len(plan), size)]
+    parts = [(base, slice(n, None, jobs), edges) for base in bases for n in range(jobs)]
     if executor:
         done = [f.result() for f in [executor.submit(rows_of, *part) for part in parts]]
     else:
         done = [rows_of(*part) for part in parts]
     rows: list[Row] = []
+    for n in range(0, len(done), jobs):
+        rows += _interleave([some for some, _ in done[n : n + jobs]])
     reached: dict[str, Reached] = {}
-    for (backend, _), (some, seen) in zip(parts, done, strict=True):
-        rows += some
-        if backend in reached:
-            reached[backend].merge(seen)
+    for (base, _, _), (_, seen) in zip(parts, done, strict=True):
+        if base.backend in reached:
+            reached[base.backend].merge(seen)
         else:
-            reached[backend] = seen
+            reached[base.backend] = seen
     labels: dict[str, int] = {}
-    unreached: set[str] = set()
-    found: set[str] = set()
     for seen in reached.values():
         for label, times in seen.labels.items():
             labels[label] = labels.get(label, 0) + times
-        unreached.update(seen.unreached())
-        found.update(seen.names())
-    return Matrix(tuple(rows), dict(sorted(labels.items())), tuple(sorted(unreached - found)))
+    unreached = {name for seen in reached.values() for name in seen.unreached()}
+    return Matrix(tuple(rows), dict(sorted(labels.items())), tuple(sorted(unreached)))
+
+
+def _interleave(parts: Sequence[list[Row]]) -> Iterator[Row]:
+    # The rows in their order again, after every nth went to the nth part.
+    for some in zip_longest(*parts):
+        yield from (row for row in some if row is not None)

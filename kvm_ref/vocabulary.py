@@ -30,6 +30,7 @@ from kvm_ref.errno import Errno, ErrPtr, KernelError
 if TYPE_CHECKING:
     from kvm_ref.backend import Backend
     from kvm_ref.kernel import Kernel
+    from kvm_ref.reading import Exit, Ladder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,11 +59,13 @@ class Facts:
         fails: how it can fail, the natural way first; empty if it cannot.
         translates: it returns only the errnos it declares, whatever its callees returned.
         acquires, releases, uses: the kind of resource, or "".
+        obj: which resource, as declared, or "".
         symbol: what the function is called in a built kernel.
         effect: an outside event that makes a difference when it falls into this call, or "".
         config: the Kconfig option without which the function is empty, or "".
         idempotent: releasing what is not held is legal, as freeing NULL is.
         inlined_into: callers into which the compiler builds it, so that a built kernel shows no call.
+        only_if: the recorded argument without which a call cannot fail, or "".
     """
 
     name: str
@@ -73,11 +76,13 @@ class Facts:
     acquires: str = ""
     releases: str = ""
     uses: str = ""
+    obj: str = ""
     symbol: str = ""
     effect: str = ""
     config: str = ""
     idempotent: bool = False
     inlined_into: frozenset[str] = frozenset()
+    only_if: str = ""
 
     @property
     def errnos(self) -> frozenset[int]:
@@ -90,6 +95,25 @@ class Facts:
         doc = sys.modules[self.module].__doc__ or ""
         words = doc.split(None, 2)
         return words[1].rstrip(":.,") if len(words) > 1 and words[0] == "Mirrors" else ""
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the function has a goto ladder."""
+        return "ladder" in self.function.__code__.co_names
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """The goto ladder of the function, read from its text, or None."""
+        from kvm_ref.reading import ladder_of
+
+        return ladder_of(self)
+
+    @property
+    def exits(self) -> tuple[Exit, ...]:
+        """Every way out of the function, read from its text."""
+        from kvm_ref.reading import exits_of
+
+        return exits_of(self)
 
 
 _DECLARED: dict[str, list[Facts]] = {}
@@ -126,7 +150,7 @@ def {name}({params}):
         if struck is not None:
             emit(("exit", at, "{name}", None, {struck}))
             return struck[0]
-    k.at = at.inner or at.deeper()
+    {gone}k.at = at.inner or at.deeper()
     try:
         r = FN({params})
     except KernelError as error:
@@ -141,7 +165,8 @@ def {name}({params}):
 
 def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any]:
     function = facts.function
-    annotation = str(function.__annotations__.get("return", "None"))
+    types = {n: getattr(t, "__name__", str(t)) for n, t in function.__annotations__.items()}
+    annotation = types.get("return", "None")
     params = [p for p in inspect.signature(function).parameters]
     if annotation == "None":
         value = "0" if facts.errnos else "None"
@@ -151,7 +176,7 @@ def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any
         value = '"NULL" if r is None else repr(r) if r.__class__ is ErrPtr else "ptr"'
 
     def shown(expression: str) -> str:
-        plain = function.__annotations__.get(expression) in ("str", "int", "bool")
+        plain = types.get(expression) in ("str", "int", "bool")
         return expression if plain or expression[0] == "'" else f"ident({expression})"
 
     recorded = {name: shown(name) for name in args}
@@ -182,6 +207,7 @@ def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any
         enter="\n    ".join(enter),
         struck="int(struck[0])" if annotation in ("None", "int", "bool") else "pointer(struck[0])",
         leave=leave,
+        gone='k.gone(args["obj"])\n    ' if facts.releases else "",
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     names: dict[str, Any] = {
@@ -211,6 +237,7 @@ def kernel_function(
     config: str = "",
     idempotent: bool = False,
     inlined_into: tuple[str, ...] = (),
+    only_if: str = "",
 ) -> Callable[[Callable[Concatenate[Kernel, P], R]], Callable[Concatenate[Kernel, P], R]]:
     """Declare the facts of a kernel function and make its calls leave events.
 
@@ -227,6 +254,7 @@ def kernel_function(
         config: on a kernel without this option the function is empty, and its calls leave no trace.
         idempotent: it may be called for something that is not held.
         inlined_into: callers in which a built kernel shows no call of it.
+        only_if: one of `args`; the C lets a call fail only if this argument is not 0 or NULL.
     """
 
     def declare(function: Callable[Concatenate[Kernel, P], R]) -> Callable[Concatenate[Kernel, P], R]:
@@ -239,11 +267,13 @@ def kernel_function(
             acquires=acquires,
             releases=releases,
             uses=uses,
+            obj=obj,
             symbol=symbol or function.__name__,
             effect=effect,
             config=config,
             idempotent=idempotent,
             inlined_into=frozenset(inlined_into),
+            only_if=only_if,
         )
         _DECLARED.setdefault(facts.name, []).append(facts)
         wrapper = _compile(facts, obj, args)
@@ -251,6 +281,19 @@ def kernel_function(
         return wrapper
 
     return declare
+
+
+def facts_of(function: object) -> Facts | None:
+    """Return the facts of a kernel function as `kernel_function` returned it, or None of any other."""
+    names = getattr(function, "__globals__", {})
+    facts = names.get("FACTS")
+    return facts if isinstance(facts, Facts) and names.get(facts.name) is function else None
+
+
+def declared() -> Iterator[Facts]:
+    """Yield the facts of every kernel function of every module that was imported."""
+    for same_name in _DECLARED.values():
+        yield from same_name
 
 
 class Vocabulary(Mapping[str, Facts]):
@@ -261,7 +304,8 @@ class Vocabulary(Mapping[str, Facts]):
     """
 
     def __init__(self, prefixes: Iterable[str] = ()) -> None:
-        accepted = ("kvm_ref", *prefixes)
+        self._prefixes = tuple(prefixes)
+        accepted = ("kvm_ref", *self._prefixes)
         self._facts = {
             name: facts
             for name, declared in sorted(_DECLARED.items())
@@ -281,6 +325,17 @@ class Vocabulary(Mapping[str, Facts]):
 
     def __len__(self) -> int:
         return len(self._facts)
+
+    # A vocabulary equals itself only, so that what was worked out for it can be kept by it.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process that has imported the same modules makes its own.
+        return _of, (self._prefixes,)
 
     @classmethod
     def of(cls, backend: Backend) -> Vocabulary:

@@ -11,6 +11,7 @@ ascending too; the failed CPU itself is not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel, Statics
@@ -101,7 +102,7 @@ def cpuhp_cb_check(state: int) -> bool:
     return state <= CPUHP_OFFLINE or state >= CPUHP_ONLINE
 
 
-@kernel_function(fails=EAGAIN, args=("cpu", "state", "bringup"))
+@kernel_function(fails=EAGAIN, args=("cpu", "state", "bringup"), only_if="bringup")
 def cpuhp_invoke_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> None:
     """Call a state's callback for `cpu`; -EAGAIN, once, if the CPU is set to fail there."""
     st = cpuhp_state(k, cpu)
@@ -158,7 +159,7 @@ def cpuhp_reserve_state(k: Kernel, state: int) -> int:
     raise KernelError(ENOSPC)
 
 
-@kernel_function(fails=EBUSY)
+@kernel_function(fails=EBUSY, args=("state", "name"), only_if="name")
 def cpuhp_store_callbacks(
     k: Kernel, state: int, name: str | None, startup: Callback | None, teardown: Callback | None
 ) -> int:
@@ -178,7 +179,7 @@ def cpuhp_store_callbacks(
     return ret
 
 
-@kernel_function(fails=EAGAIN, args=("cpu", "state", "bringup"))
+@kernel_function(fails=EAGAIN, args=("cpu", "state", "bringup"), only_if="bringup")
 def cpuhp_issue_call(k: Kernel, cpu: int, state: int, bringup: bool) -> None:
     """Call a state's startup or teardown callback for one CPU, where it is to run."""
     sp = k[Cpuhp].cpuhp_hp_states.get(state)
@@ -204,7 +205,8 @@ def cpuhp_rollback_install(k: Kernel, failedcpu: int, state: int) -> None:
             break
 
         if cpustate >= state:
-            cpuhp_issue_call(k, cpu, state, False)
+            with suppress(KernelError):
+                cpuhp_issue_call(k, cpu, state, False)
 
 
 @kernel_function(fails=EINVAL, args=("state", "name", "invoke"))
@@ -242,7 +244,8 @@ def __cpuhp_setup_state_cpuslocked(
                 except KernelError:
                     if teardown:
                         cpuhp_rollback_install(k, cpu, state)
-                    cpuhp_store_callbacks(k, state, None, None, None)
+                    with suppress(KernelError):
+                        cpuhp_store_callbacks(k, state, None, None, None)
                     raise
     goto.reached("out")
     mutex_unlock(k, k[Cpuhp].cpuhp_state_mutex)
@@ -266,8 +269,10 @@ def __cpuhp_remove_state_cpuslocked(k: Kernel, state: int, invoke: bool) -> None
             cpustate = cpuhp_state(k, cpu).state
 
             if cpustate >= state:
-                cpuhp_issue_call(k, cpu, state, False)
-    cpuhp_store_callbacks(k, state, None, None, None)
+                with suppress(KernelError):
+                    cpuhp_issue_call(k, cpu, state, False)
+    with suppress(KernelError):
+        cpuhp_store_callbacks(k, state, None, None, None)
     mutex_unlock(k, g.cpuhp_state_mutex)
 
 

@@ -28,6 +28,12 @@ def alloc_pages_node(k: Kernel, what: str) -> pages | None:
     return pages(k.new(what))
 
 
+@kernel_function(fails=NULL, acquires="pages", args=("what",), symbol="__alloc_pages_noprof")
+def __alloc_pages_node(k: Kernel, what: str) -> pages | None:
+    """Allocate pages on a node that is known to be online (include/linux/gfp.h)."""
+    return pages(k.new(what))
+
+
 @kernel_function(fails=NULL, acquires="pages", args=("what",), symbol="get_free_pages_noprof")
 def __get_free_pages(k: Kernel, what: str) -> pages | None:
     """Allocate 2**order pages and return their address (mm/page_alloc.c)."""

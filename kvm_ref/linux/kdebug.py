@@ -6,8 +6,10 @@ from __future__ import annotations
 from kvm_ref.errno import EEXIST, ENOENT
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.notifier import (
-    atomic_notifier_chain_register, atomic_notifier_chain_unregister, notifier_block,
-)  # fmt: skip
+    atomic_notifier_chain_register,
+    atomic_notifier_chain_unregister,
+    notifier_block,
+)
 from kvm_ref.vocabulary import kernel_function
 
 

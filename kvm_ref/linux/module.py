@@ -13,7 +13,13 @@ from typing import Any
 import attrs
 
 from kvm_ref.errno import (
-    EACCES, EBUSY, EEXIST, EINVAL, ENOENT, EWOULDBLOCK, KernelError,
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    ENOENT,
+    EWOULDBLOCK,
+    KernelError,
 )  # fmt: skip
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.misuse import Misuse, nearest
@@ -76,6 +82,18 @@ class Param:
 
 
 @attrs.frozen
+class module_param_named(Param):
+    """A parameter whose variable has another name, `value` (include/linux/moduleparam.h)."""
+
+    value: str = ""
+
+    @property
+    def variable(self) -> str:
+        """The C variable, which is an attribute of `statics`."""
+        return self.value
+
+
+@attrs.frozen
 class Module:
     """A kernel module.
 
@@ -84,7 +102,8 @@ class Module:
         init, exit: what module_init() and module_exit() name; a module without exit stays.
         depends: names of the modules that modprobe loads first.
         params: its parameters.
-        builtin: it is linked into the kernel: its init function runs at boot.
+        builtin: it is linked into the kernel: its init function runs once, at boot, and its
+            variables stay.
     """
 
     name: str
@@ -98,9 +117,10 @@ class Module:
 class Modules(Statics):
     """The modules that are loaded, in that order, and how often each is referred to."""
 
-    __slots__ = ("loaded", "refcount")
+    __slots__ = ("booted", "loaded", "refcount")
 
     def __init__(self) -> None:
+        self.booted: list[str] = []
         self.loaded: list[str] = []
         self.refcount: dict[str, int] = {}
 
@@ -110,29 +130,38 @@ def find_module(k: Kernel, name: str) -> bool:
     return name in k[Modules].loaded
 
 
-def _forget(k: Kernel, module: Module) -> None:
-    # The module's memory is freed, and with it its variables.
-    k[Modules].loaded.remove(module.name)
-    for statics in [s for s in k if s.module == module.name]:
+def free_module(k: Kernel, name: str) -> None:
+    """Free a module's memory, and with it its variables (kernel/module/main.c)."""
+    k[Modules].loaded.remove(name)
+    own = [s for s in k if s.module == name]
+    for statics in own:
         k.pop(statics, None)
-    k.warned.difference_update([w for w in k.warned if w.startswith(f"{module.name}/")])
+    # What WARN_ON_ONCE() has said already is kept in the module, too.
+    files = {s.__module__ for s in own}
+    k.warned = {place for place in k.warned if place[0] not in files}
 
 
 def init_module(k: Kernel, module: Module) -> None:
     """Load one module and run its init function.
 
     Raises:
-        KernelError: it is loaded already (EEXIST), a parameter is malformed (EINVAL), or what the
+        KernelError: it is loaded already or was tried at boot (EEXIST), a parameter is malformed (EINVAL), or what the
             init function gives.
     """
-    if find_module(k, module.name):
+    g = k[Modules]
+    if find_module(k, module.name) or module.name in g.booted:
         raise KernelError(EEXIST)
-    k[Modules].loaded.append(module.name)
+    if module.builtin:
+        g.booted.append(module.name)
+    g.loaded.append(module.name)
     try:
         parse_args(k, module)
         module.init(k)
     except KernelError:
-        _forget(k, module)
+        if module.builtin:
+            g.loaded.remove(module.name)
+        else:
+            free_module(k, module.name)
         raise
 
 
@@ -150,7 +179,7 @@ def delete_module(k: Kernel, module: Module, dependants: tuple[str, ...]) -> Non
     if module.exit is None or k[Modules].refcount.get(module.name):
         raise KernelError(EBUSY)
     module.exit(k)
-    _forget(k, module)
+    free_module(k, module.name)
 
 
 def parse_args(k: Kernel, module: Module) -> None:

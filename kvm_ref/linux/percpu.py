@@ -24,7 +24,8 @@ class PerCpu(dict[int, T], Generic[T]):
         return self.initial
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.initial,), None, None, iter(self.items()))
+        own = [(cpu, value) for cpu, value in sorted(self.items()) if value != self.initial]
+        return (type(self), (self.initial,), None, None, iter(own))
 
 
 class percpu_memory(Resource, Generic[T]):

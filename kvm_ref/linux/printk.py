@@ -39,8 +39,9 @@ def WARN_ON(k: Kernel, condition: object, text: str) -> bool:
 def WARN_ON_ONCE(k: Kernel, condition: object, text: str) -> bool:
     """Warn the first time that `condition` holds at this place, and return whether it does."""
     if condition:
-        function = sys._getframe(1).f_code.co_name
-        place = f"{function}: {text}"
+        frame = sys._getframe(1)
+        function = frame.f_code.co_name
+        place = (frame.f_globals["__name__"], function, text)
         if place not in k.warned:
             k.warned.add(place)
             _warn(k, function, text)

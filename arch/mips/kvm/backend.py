@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from arch.mips.kernel.mipsregs import (
-    C0_CVMVMCONFIG, C0_GUESTCTL0, CVMVMCONF_MMUSIZEM1, CVMVMCONF_RMMUSIZEM1, GC0_CONFIG1,
-    GC0_CONFIG4, MIPS_CONF1_TLBS, MIPS_CONF4_MMUEXTDEF_VTLBSIZEEXT,
-)  # fmt: skip
+    C0_CVMVMCONFIG,
+    C0_GUESTCTL0,
+    CVMVMCONF_MMUSIZEM1,
+    CVMVMCONF_RMMUSIZEM1,
+    GC0_CONFIG1,
+    GC0_CONFIG4,
+    MIPS_CONF1_TLBS,
+    MIPS_CONF4_MMUEXTDEF_VTLBSIZEEXT,
+)
 from arch.mips.kvm import mips
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
@@ -23,9 +30,9 @@ class Mips(Backend):
     summary = "MIPS with VZ (kvm.ko)"
     packages = ("arch.mips",)
     config = frozenset({"KVM_GENERIC_HARDWARE_ENABLING"})
-    features = {"guestid": True, "octeon3": False}
+    features: ClassVar[Mapping[str, bool]] = {"guestid": True, "octeon3": False}
     # The guest TLB is as large as the host's, and Octeon's belongs to the host.
-    reset = {
+    reset: ClassVar[Mapping[str, int]] = {
         GC0_CONFIG1: MIPS_CONF1_TLBS,
         GC0_CONFIG4: MIPS_CONF4_MMUEXTDEF_VTLBSIZEEXT,
         C0_CVMVMCONFIG: CVMVMCONF_MMUSIZEM1 | CVMVMCONF_RMMUSIZEM1,
@@ -36,4 +43,5 @@ class Mips(Backend):
     kvm_arch_disable_virtualization_cpu = staticmethod(mips.kvm_arch_disable_virtualization_cpu)
 
     def after(self, k: Kernel) -> dict[str, Any]:
+        """Return the CPUs whose GuestCtl0 holds what KVM wrote."""
         return {"guestctl0_cpus": [c for c in k.online if k.registers.get((c, C0_GUESTCTL0), 0)]}

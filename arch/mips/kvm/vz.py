@@ -14,13 +14,37 @@ import attrs
 
 from arch.mips.kernel.cpu import cpu_has_vz, current_cpu_data, have_pgd_reg, num_wired_entries
 from arch.mips.kernel.mipsregs import (
-    C0_CVMVMCONFIG, C0_GUESTCTL0, C0_GUESTCTL0EXT, C0_GUESTCTL1, C0_GUESTCTL2, CVMCTL_IPPCI,
-    CVMCTL_IPPCI_SHIFT, CVMCTL_IPTI, CVMCTL_IPTI_SHIFT, CVMVMCONF_DGHT, CVMVMCONF_MMUSIZEM1,
-    CVMVMCONF_MMUSIZEM1_S, CVMVMCONF_RMMUSIZEM1, GC0_CONFIG1, GC0_CONFIG4, GC0_CVMCTL,
-    MIPS_CONF1_TLBS, MIPS_CONF1_TLBS_SHIFT, MIPS_CONF1_TLBS_SIZE, MIPS_CONF4_VTLBSIZEEXT,
-    MIPS_CONF4_VTLBSIZEEXT_SHIFT, MIPS_GCTL0_AT_GUEST, MIPS_GCTL0_AT_SHIFT, MIPS_GCTL0_CF,
-    MIPS_GCTL0_CG, MIPS_GCTL0_CP0, MIPS_GCTL0EXT_CGI, change_bits, clear_bits, set_bits,
-)  # fmt: skip
+    C0_CVMVMCONFIG,
+    C0_GUESTCTL0,
+    C0_GUESTCTL0EXT,
+    C0_GUESTCTL1,
+    C0_GUESTCTL2,
+    CVMCTL_IPPCI,
+    CVMCTL_IPPCI_SHIFT,
+    CVMCTL_IPTI,
+    CVMCTL_IPTI_SHIFT,
+    CVMVMCONF_DGHT,
+    CVMVMCONF_MMUSIZEM1,
+    CVMVMCONF_MMUSIZEM1_S,
+    CVMVMCONF_RMMUSIZEM1,
+    GC0_CONFIG1,
+    GC0_CONFIG4,
+    GC0_CVMCTL,
+    MIPS_CONF1_TLBS,
+    MIPS_CONF1_TLBS_SHIFT,
+    MIPS_CONF1_TLBS_SIZE,
+    MIPS_CONF4_VTLBSIZEEXT,
+    MIPS_CONF4_VTLBSIZEEXT_SHIFT,
+    MIPS_GCTL0_AT_GUEST,
+    MIPS_GCTL0_AT_SHIFT,
+    MIPS_GCTL0_CF,
+    MIPS_GCTL0_CG,
+    MIPS_GCTL0_CP0,
+    MIPS_GCTL0EXT_CGI,
+    change_bits,
+    clear_bits,
+    set_bits,
+)
 from arch.mips.kvm.tlb import kvm_vz_local_flush_guesttlb_all, kvm_vz_local_flush_roottlb_all_guests
 from arch.mips.mm.tlb_r4k import local_flush_tlb_all
 from kvm_ref.errno import EINVAL, ENODEV, KernelError

@@ -17,6 +17,7 @@ MSR_TSC_AUX = "MSR_TSC_AUX"
 EFER_SVME = 1 << 12
 CR4 = "CR4"
 X86_CR4_VMXE = 1 << 13
+CPUID_1_ECX_VMX = 1 << 5
 
 
 @kernel_function(fails=EIO, args=("msr",))
@@ -53,11 +54,47 @@ def cpu_has(k: Kernel, feature: str) -> bool:
     return True
 
 
+@kernel_function(fails=False, args=("feature",))
+def this_cpu_has(k: Kernel, feature: str) -> bool:
+    """Say whether the CPU that runs has a feature, and firmware left it on."""
+    return True
+
+
+@kernel_function(fails=True, args=("attr",))
+def cc_platform_has(k: Kernel, attr: str) -> bool:
+    """Say whether this machine is itself a confidential guest (arch/x86/coco/core.c)."""
+    return False
+
+
+@kernel_function(fails=False, args=("op",))
+def cpuid_ecx(k: Kernel, op: int) -> int:
+    """Return ECX of CPUID leaf `op`, all bits that KVM asks for set; a fault clears them."""
+    return CPUID_1_ECX_VMX
+
+
+def _cr4_update(k: Kernel, set: int, clear: int) -> None:
+    # cr4_update_irqsoff() of arch/x86/kernel/cpu/common.c: what would not change is not written.
+    cr4 = k.read(CR4)
+    newval = (cr4 & ~clear) | set
+    if newval != cr4:
+        k.write(CR4, newval)
+
+
 def cr4_set_bits(k: Kernel, mask: int) -> None:
     """Set bits in CR4 of the CPU that runs (arch/x86/include/asm/tlbflush.h)."""
-    k.write(CR4, k.read(CR4) | mask)
+    _cr4_update(k, mask, 0)
 
 
 def cr4_clear_bits(k: Kernel, mask: int) -> None:
     """Clear bits in CR4 of the CPU that runs (arch/x86/include/asm/tlbflush.h)."""
-    k.write(CR4, k.read(CR4) & ~mask)
+    _cr4_update(k, 0, mask)
+
+
+def cr4_read_shadow(k: Kernel) -> int:
+    """Return CR4 of the CPU that runs (arch/x86/include/asm/tlbflush.h)."""
+    return k.read(CR4)
+
+
+def __read_cr4(k: Kernel) -> int:
+    """Return CR4 of the CPU that runs, from the register itself (asm/special_insns.h)."""
+    return k.read(CR4)

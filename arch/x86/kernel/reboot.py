@@ -45,3 +45,11 @@ def cpu_emergency_unregister_virt_callback(k: Kernel, callback: cpu_emergency_vi
     ):
         return
     g.cpu_emergency_virt_callback = None
+
+
+@kernel_function()
+def cpu_emergency_disable_virtualization(k: Kernel) -> None:
+    """Turn virtualization off on this CPU in a crash or a forced reboot, if anybody turned it on."""
+    callback = k[Reboot].cpu_emergency_virt_callback
+    if callback:
+        callback(k)

@@ -3,26 +3,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from arch.x86.kernel.msr import EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT
-from arch.x86.kvm import svm, x86
+from arch.x86.kernel.msr import CR4, EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT, X86_CR4_VMXE
+from arch.x86.kvm import nested, svm, vmx, vmx_data, vmx_setup, x86
 from arch.x86.kvm.svm_data import Svm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.module import Module, Param
+from kvm_ref.linux.module import Module, Param, module_param_named
 from kvm_ref.virt import kvm_main
 
 KVM = Module("kvm", x86.kvm_x86_init, x86.kvm_x86_exit, params=kvm_main.PARAMS)
 PAT_AT_BOOT = 0x0007040600070406
+CR4_AT_BOOT = 0x3706E0
+# Revision 4, 1024 bytes, write-back.
+VMX_BASIC = 0x00DA040000000004
 
 
 class _X86(Backend):
+    # "preempt_rt" is the kernel's, not the CPU's; "hyperv" is where the machine runs.
     packages = ("arch.x86",)
+    features: ClassVar[Mapping[str, bool]] = {"constant_tsc": False, "hyperv": False, "preempt_rt": False}
     config = frozenset(
         {
             "CPUMASK_OFFSTACK",
             "HAVE_KVM_IRQCHIP",
+            "HYPERV",
             "KVM_ASYNC_PF",
             "KVM_GENERIC_HARDWARE_ENABLING",
             "KVM_PRIVATE_MEM",
@@ -34,26 +41,82 @@ class _X86(Backend):
     kvm_arch_enable_virtualization = staticmethod(x86.kvm_arch_enable_virtualization)
     kvm_arch_disable_virtualization = staticmethod(x86.kvm_arch_disable_virtualization)
 
-    reset = {MSR_IA32_CR_PAT: PAT_AT_BOOT}
-
 
 class X86Svm(_X86):
     """AMD SVM: kvm.ko and kvm-amd.ko."""
 
     name = "x86-svm"
     summary = "x86 with AMD SVM (kvm.ko, kvm-amd.ko)"
-    reset = {MSR_IA32_CR_PAT: PAT_AT_BOOT, svm.MSR_AMD64_TSC_RATIO: svm.SVM_TSC_RATIO_DEFAULT}
-    features = {"constant_tsc": False, "sev": True}
+    reset: ClassVar[Mapping[str, int]] = {
+        MSR_IA32_CR_PAT: PAT_AT_BOOT,
+        svm.MSR_AMD64_TSC_RATIO: svm.SVM_TSC_RATIO_DEFAULT,
+    }
+    features: ClassVar[Mapping[str, bool]] = {**_X86.features, "avic": True, "sev": True, "tscratemsr": True}
     modules = (
         KVM,
-        Module("kvm_amd", svm.svm_init, svm.svm_exit, depends=("kvm",), params=(Param("nested", Svm),)),
+        Module(
+            "kvm_amd",
+            svm.svm_init,
+            svm.svm_exit,
+            depends=("kvm",),
+            params=(
+                Param("nested", Svm),
+                Param("avic", Svm),
+                module_param_named("sev", Svm, value="sev_enabled"),
+            ),
+        ),
     )
 
     def foreign_on(self, k: Kernel) -> None:
+        """Set EFER.SVME."""
         k.write(MSR_EFER, k.read(MSR_EFER) | EFER_SVME)
 
     def foreign_off(self, k: Kernel) -> None:
+        """Clear EFER.SVME."""
         k.write(MSR_EFER, k.read(MSR_EFER) & ~EFER_SVME)
 
     def after(self, k: Kernel) -> dict[str, Any]:
+        """Tell on which CPUs EFER.SVME is set."""
         return {"svme_cpus": [c for c in k.online if k.registers.get((c, MSR_EFER), 0) & EFER_SVME]}
+
+
+class X86Vmx(_X86):
+    """Intel VMX: kvm.ko and kvm-intel.ko."""
+
+    name = "x86-vmx"
+    summary = "x86 with Intel VMX (kvm.ko, kvm-intel.ko)"
+    reset: ClassVar[Mapping[str, int]] = {
+        MSR_IA32_CR_PAT: PAT_AT_BOOT,
+        CR4: CR4_AT_BOOT,
+        vmx_setup.MSR_IA32_VMX_BASIC: VMX_BASIC,
+    }
+    features: ClassVar[Mapping[str, bool]] = {
+        **_X86.features,
+        "ept": True,
+        "flush_l1d": False,
+        "l1tf_bug": False,
+        "shadow_vmcs": True,
+        "skip_vmentry_l1dflush": False,
+    }
+    modules = (
+        KVM,
+        Module(
+            "kvm_intel",
+            vmx.vmx_init,
+            vmx.vmx_exit,
+            depends=("kvm",),
+            params=vmx_data.PARAMS + nested.PARAMS,
+        ),
+    )
+
+    def foreign_on(self, k: Kernel) -> None:
+        """Set CR4.VMXE."""
+        k.write(CR4, k.read(CR4) | X86_CR4_VMXE)
+
+    def foreign_off(self, k: Kernel) -> None:
+        """Clear CR4.VMXE."""
+        k.write(CR4, k.read(CR4) & ~X86_CR4_VMXE)
+
+    def after(self, k: Kernel) -> dict[str, Any]:
+        """Tell on which CPUs CR4.VMXE is set."""
+        return {"vmxe_cpus": [c for c in k.online if k.registers.get((c, CR4), 0) & X86_CR4_VMXE]}

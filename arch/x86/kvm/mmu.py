@@ -70,7 +70,7 @@ def kvm_mmu_x86_module_init(k: Kernel) -> None:
     """Settle the MMU's parameters when kvm.ko is loaded."""
 
 
-@kernel_function(fails=ENOMEM)
+@kernel_function(fails=ENOMEM, translates=True)
 def kvm_mmu_vendor_module_init(k: Kernel) -> None:
     """Make caches, counter and shrinker when a vendor module is loaded."""
     g = k[Mmu]
@@ -86,7 +86,10 @@ def kvm_mmu_vendor_module_init(k: Kernel) -> None:
                 raise KernelError(ENOMEM)
 
         with goto("out"):
-            percpu_counter_init(k, g.kvm_total_used_mmu_pages)
+            try:
+                percpu_counter_init(k, g.kvm_total_used_mmu_pages)
+            except KernelError:
+                raise KernelError(ENOMEM) from None
 
         g.mmu_shrinker = shrinker_alloc(k, "x86-mmu")
         with goto("out_shrinker"):

@@ -6,12 +6,18 @@ Without SEV in the CPU, or when setting it up fails, KVM does without it and loa
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from arch.x86.kvm.svm_data import Svm, bitmap, svm_cpu_data
-from kvm_ref.errno import ENODEV, ENOMEM, KernelError
+from kvm_ref.errno import EBUSY, EINVAL, ENODEV, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.gfp import alloc_pages_node, pages
+from kvm_ref.linux.printk import WARN_ON_ONCE
 from kvm_ref.linux.slab import kcalloc
 from kvm_ref.vocabulary import NULL, kernel_function
+
+# How many encrypted guests the model's CPU can hold apart.
+NR_SEV_ASIDS = 509
 
 
 @kernel_function(fails=NULL, acquires="bitmap", args=("what",), symbol="__kmalloc_noprof")
@@ -23,6 +29,17 @@ def bitmap_zalloc(k: Kernel, what: str) -> bitmap | None:
 @kernel_function(releases="bitmap")
 def bitmap_free(k: Kernel, map: bitmap | None) -> None:
     """Free a bitmap; NULL is legal (lib/bitmap.c)."""
+
+
+@kernel_function(fails=EINVAL, args=("type", "capacity"))
+def misc_cg_set_capacity(k: Kernel, type: str, capacity: int) -> None:
+    """Say how many of a scarce thing cgroups may share out (kernel/cgroup/misc.c)."""
+
+
+@kernel_function(fails=EBUSY)
+def sev_flush_asids(k: Kernel) -> None:
+    """Make ASIDs that guests have left fit for use; -EBUSY if there are none."""
+    raise KernelError(EBUSY)
 
 
 @kernel_function(fails=ENODEV)
@@ -71,6 +88,10 @@ def _sev_asids(k: Kernel) -> bool:
         g.sev_asid_bitmap = None
         return False
 
+    try:
+        misc_cg_set_capacity(k, "MISC_CG_RES_SEV", NR_SEV_ASIDS)
+    except KernelError:
+        WARN_ON_ONCE(k, True, "misc_cg_set_capacity(MISC_CG_RES_SEV, sev_asid_count)")
     return True
 
 
@@ -81,8 +102,16 @@ def sev_hardware_unsetup(k: Kernel) -> None:
     if not g.sev_enabled:
         return
 
+    with suppress(KernelError):
+        sev_flush_asids(k)
+
     bitmap_free(k, g.sev_asid_bitmap)
     bitmap_free(k, g.sev_reclaim_asid_bitmap)
+
+    with suppress(KernelError):
+        misc_cg_set_capacity(k, "MISC_CG_RES_SEV", 0)
+    with suppress(KernelError):
+        misc_cg_set_capacity(k, "MISC_CG_RES_SEV_ES", 0)
 
     sev_platform_shutdown(k)
 
@@ -96,4 +125,3 @@ def sev_cpu_init(k: Kernel, sd: svm_cpu_data) -> None:
     sd.sev_vmcbs = kcalloc(k, "sev_vmcbs")
     if not sd.sev_vmcbs:
         raise KernelError(ENOMEM)
-

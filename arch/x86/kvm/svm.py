@@ -3,10 +3,23 @@
 
 from __future__ import annotations
 
-from arch.x86.kernel.msr import EFER_SVME, MSR_EFER, MSR_TSC_AUX, boot_cpu_has, cpu_has, rdmsrl, wrmsrl
+from arch.x86.kernel.msr import (
+    EFER_SVME,
+    MSR_EFER,
+    MSR_TSC_AUX,
+    boot_cpu_has,
+    cc_platform_has,
+    cpu_has,
+    rdmsrl,
+    wrmsrl,
+)
+from arch.x86.kvm.avic import avic_hardware_setup
 from arch.x86.kvm.sev import (
-    sev_cpu_init, sev_hardware_setup, sev_hardware_unsetup, snp_safe_alloc_page_node,
-)  # fmt: skip
+    sev_cpu_init,
+    sev_hardware_setup,
+    sev_hardware_unsetup,
+    snp_safe_alloc_page_node,
+)
 from arch.x86.kvm.svm_data import Svm, svm_cpu_data
 from arch.x86.kvm.user_return import kvm_add_user_return_msr
 from arch.x86.kvm.x86 import kvm_x86_ops, kvm_x86_vendor_exit, kvm_x86_vendor_init
@@ -14,7 +27,7 @@ from kvm_ref.errno import EBUSY, EIO, ENOMEM, EOPNOTSUPP, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpumask import for_each_possible_cpu
 from kvm_ref.linux.gfp import __free_page, __free_pages, alloc_pages
-from kvm_ref.linux.printk import pr_err
+from kvm_ref.linux.printk import pr_err, pr_info
 from kvm_ref.linux.slab import kfree
 from kvm_ref.unwind import ladder
 from kvm_ref.virt.kvm_main import KvmMain, kvm_exit, kvm_init
@@ -23,8 +36,8 @@ from kvm_ref.vocabulary import kernel_function
 MSR_VM_HSAVE_PA = "MSR_VM_HSAVE_PA"
 MSR_AMD64_TSC_RATIO = "MSR_AMD64_TSC_RATIO"
 SVM_TSC_RATIO_DEFAULT = 0x0100000000
-# Where the model puts a CPU's save area: the register must tell "none" from "one of KVM's".
-HOST_SAVE_AREA = 0x1000
+# The model's pages have no addresses; a register must tell "none" from "this CPU's".
+PAGE_SIZE = 0x1000
 
 
 @kernel_function(fails=False)
@@ -32,6 +45,10 @@ def __kvm_is_svm_supported(k: Kernel) -> bool:
     """Say whether the CPU that runs has SVM."""
     if not cpu_has(k, "X86_FEATURE_SVM"):
         pr_err(k, f"kvm_amd: SVM not supported by CPU {k.cpu}")
+        return False
+
+    if cc_platform_has(k, "CC_ATTR_GUEST_MEM_ENCRYPT"):
+        pr_info(k, "kvm_amd: KVM is unsupported when running as an SEV guest")
         return False
 
     return True
@@ -48,6 +65,16 @@ def svm_check_processor_compat(k: Kernel) -> None:
     """Refuse a CPU without SVM."""
     if not __kvm_is_svm_supported(k):
         raise KernelError(EIO)
+
+
+def __svm_write_tsc_multiplier(k: Kernel, multiplier: int) -> None:
+    # A value that the register is known to hold is not written again.
+    g = k[Svm]
+    if multiplier == g.current_tsc_ratio[k.cpu]:
+        return
+
+    wrmsrl(k, MSR_AMD64_TSC_RATIO, multiplier)
+    g.current_tsc_ratio[k.cpu] = multiplier
 
 
 def kvm_cpu_svm_disable(k: Kernel) -> None:
@@ -70,7 +97,7 @@ def svm_emergency_disable_virtualization_cpu(k: Kernel) -> None:
 def svm_disable_virtualization_cpu(k: Kernel) -> None:
     """Turn SVM off on this CPU."""
     if k[Svm].tsc_scaling:
-        wrmsrl(k, MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT)
+        __svm_write_tsc_multiplier(k, SVM_TSC_RATIO_DEFAULT)
 
     kvm_cpu_svm_disable(k)
 
@@ -82,23 +109,28 @@ def svm_enable_virtualization_cpu(k: Kernel) -> None:
     if efer & EFER_SVME:
         raise KernelError(EBUSY)
 
+    sd = k[Svm].svm_data[k.cpu]
+    assert sd is not None
+
     wrmsrl(k, MSR_EFER, efer | EFER_SVME)
 
-    wrmsrl(k, MSR_VM_HSAVE_PA, HOST_SAVE_AREA)
+    wrmsrl(k, MSR_VM_HSAVE_PA, sd.save_area_pa)
 
-    wrmsrl(k, MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT)
+    if k.features["tscratemsr"]:
+        __svm_write_tsc_multiplier(k, SVM_TSC_RATIO_DEFAULT)
 
 
 @kernel_function()
 def svm_cpu_uninit(k: Kernel, cpu: int) -> None:
     """Free what svm_cpu_init() allocated for a CPU, if it did."""
-    sd = k[Svm].svm_data.get(cpu)
+    sd = k[Svm].svm_data[cpu]
 
     if not sd or not sd.save_area:
         return
 
     kfree(k, sd.sev_vmcbs)
     __free_page(k, sd.save_area)
+    sd.save_area_pa = 0
     sd.save_area = None
 
 
@@ -115,6 +147,7 @@ def svm_cpu_init(k: Kernel, cpu: int) -> None:
             sev_cpu_init(k, sd)
 
         sd.save_area = save_area_page
+        sd.save_area_pa = (cpu + 1) * PAGE_SIZE
         return
 
     if goto.reached("free_save_area"):
@@ -147,6 +180,9 @@ def svm_hardware_setup(k: Kernel) -> None:
     if not g.iopm_base:
         raise KernelError(ENOMEM)
 
+    if g.tsc_scaling and not k.features["tscratemsr"]:
+        g.tsc_scaling = False
+
     g.tsc_aux_uret_slot = kvm_add_user_return_msr(k, MSR_TSC_AUX)
 
     sev_hardware_setup(k)
@@ -156,6 +192,7 @@ def svm_hardware_setup(k: Kernel) -> None:
             with goto("err"):
                 svm_cpu_init(k, cpu)
 
+        g.avic = g.avic and avic_hardware_setup(k)
         return
 
     if goto.reached("err"):

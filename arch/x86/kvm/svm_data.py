@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from kvm_ref.kernel import Resource, Statics
 from kvm_ref.linux.gfp import pages
+from kvm_ref.linux.percpu import PerCpu
 from kvm_ref.linux.slab import kmemory
 
 
@@ -17,10 +18,11 @@ class bitmap(Resource):
 class svm_cpu_data:
     """One CPU's part: the page that the CPU saves the host's state in, and SEV's table."""
 
-    __slots__ = ("save_area", "sev_vmcbs")
+    __slots__ = ("save_area", "save_area_pa", "sev_vmcbs")
 
     def __init__(self) -> None:
         self.save_area: pages | None = None
+        self.save_area_pa = 0
         self.sev_vmcbs: kmemory | None = None
 
 
@@ -28,17 +30,19 @@ class Svm(Statics):
     """The static variables of arch/x86/kvm/svm/svm.c and sev.c."""
 
     __slots__ = (
-        "iopm_base", "nested", "sev_asid_bitmap", "sev_enabled", "sev_reclaim_asid_bitmap",
-        "svm_data", "tsc_aux_uret_slot", "tsc_scaling",
+        "avic", "current_tsc_ratio", "iopm_base", "nested", "sev_asid_bitmap", "sev_enabled",
+        "sev_reclaim_asid_bitmap", "svm_data", "tsc_aux_uret_slot", "tsc_scaling",
     )  # fmt: skip
     module = "kvm_amd"
 
     def __init__(self) -> None:
         self.nested = True
+        self.avic = False
         self.tsc_scaling = True
         self.sev_enabled = True
         self.sev_asid_bitmap: bitmap | None = None
         self.sev_reclaim_asid_bitmap: bitmap | None = None
-        self.svm_data: dict[int, svm_cpu_data] = {}
+        self.svm_data: PerCpu[svm_cpu_data | None] = PerCpu(None)
+        self.current_tsc_ratio = PerCpu(0)
         self.iopm_base: pages | None = None
         self.tsc_aux_uret_slot = -1

@@ -3,24 +3,35 @@
 
 from __future__ import annotations
 
-from arch.x86.kernel.msr import rdmsrl, rdmsrl_safe, wrmsrl_safe
-from kvm_ref.errno import KernelError
+from arch.x86.kernel.msr import rdmsrl, rdmsrl_safe, wrmsrl, wrmsrl_safe
+from kvm_ref.errno import EIO, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.percpu import percpu_memory
 from kvm_ref.linux.printk import BUG_ON
+from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function
 
-KVM_MAX_NR_USER_RETURN_MSRS = 7
+KVM_MAX_NR_USER_RETURN_MSRS = 16
+
+
+class kvm_user_return_msr_values:
+    """One register of one CPU: what the host wants in it, and what it holds."""
+
+    __slots__ = ("curr", "host")
+
+    def __init__(self, value: int) -> None:
+        self.host = value
+        self.curr = value
 
 
 class kvm_user_return_msrs:
-    """One CPU's values of the registers."""
+    """One CPU's values of the registers; `registered` while a guest's may be in them."""
 
     __slots__ = ("registered", "values")
 
     def __init__(self) -> None:
         self.registered = False
-        self.values: dict[str, int] = {}
+        self.values: dict[str, kvm_user_return_msr_values] = {}
 
 
 class UserReturn(Statics):
@@ -34,13 +45,16 @@ class UserReturn(Statics):
         self.kvm_uret_msrs_list: list[str] = []
 
 
-def _probe(k: Kernel, msr: str) -> bool:
-    # kvm_probe_user_return_msr(): a register counts if it can be read and written back.
-    try:
-        wrmsrl_safe(k, msr, rdmsrl_safe(k, msr))
-    except KernelError:
-        return False
-    return True
+@kernel_function(fails=EIO, args=("msr",))
+def kvm_probe_user_return_msr(k: Kernel, msr: str) -> None:
+    """Try whether a register can be read and written back."""
+    with ladder(k) as goto:
+        with goto("out"):
+            val = rdmsrl_safe(k, msr)
+        wrmsrl_safe(k, msr, val)
+    goto.reached("out")
+    if goto.failed:
+        raise goto.error
 
 
 @kernel_function(args=("msr",))
@@ -53,7 +67,9 @@ def kvm_add_user_return_msr(k: Kernel, msr: str) -> int:
         "kvm_nr_uret_msrs >= KVM_MAX_NR_USER_RETURN_MSRS",
     )
 
-    if not _probe(k, msr):
+    try:
+        kvm_probe_user_return_msr(k, msr)
+    except KernelError:
         return -1
 
     g.kvm_uret_msrs_list.append(msr)
@@ -64,20 +80,27 @@ def kvm_add_user_return_msr(k: Kernel, msr: str) -> int:
 def kvm_user_return_msr_cpu_online(k: Kernel) -> None:
     """Note the host's values on the CPU that runs."""
     g = k[UserReturn]
-    msrs = kvm_user_return_msrs()
-    for msr in g.kvm_uret_msrs_list:
-        msrs.values[msr] = rdmsrl(k, msr)
     assert g.user_return_msrs is not None
+    msrs = g.user_return_msrs.cpu[k.cpu] or kvm_user_return_msrs()
+    for msr in g.kvm_uret_msrs_list:
+        msrs.values[msr] = kvm_user_return_msr_values(rdmsrl(k, msr))
     g.user_return_msrs.cpu[k.cpu] = msrs
+
+
+def kvm_on_user_return(k: Kernel, msrs: kvm_user_return_msrs) -> None:
+    """Put the host's values back where a guest's are."""
+    msrs.registered = False
+    for msr, values in msrs.values.items():
+        if values.host != values.curr:
+            wrmsrl(k, msr, values.host)
+            values.curr = values.host
 
 
 @kernel_function()
 def drop_user_return_notifiers(k: Kernel) -> None:
-    """Put the host's values back on the CPU that runs, if a guest's are there."""
+    """Put the host's values back on the CPU that runs, if a guest's may be there."""
     g = k[UserReturn]
     assert g.user_return_msrs is not None
     msrs = g.user_return_msrs.cpu[k.cpu]
     if msrs and msrs.registered:
-        for msr, value in msrs.values.items():
-            k.write(msr, value)
-        msrs.registered = False
+        kvm_on_user_return(k, msrs)

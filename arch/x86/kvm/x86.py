@@ -12,29 +12,44 @@ from contextlib import suppress
 
 import attrs
 
-from arch.x86.kernel.msr import MSR_IA32_CR_PAT, boot_cpu_has, rdmsrl_safe
+from arch.x86.hyperv.hv_init import clear_hv_tscchange_cb, set_hv_tscchange_cb
+from arch.x86.kernel.msr import MSR_EFER, MSR_IA32_CR_PAT, boot_cpu_has, rdmsrl_safe
 from arch.x86.kernel.reboot import (
-    cpu_emergency_register_virt_callback, cpu_emergency_unregister_virt_callback,
-)  # fmt: skip
+    cpu_emergency_register_virt_callback,
+    cpu_emergency_unregister_virt_callback,
+)
 from arch.x86.kvm.clock import (
-    kvm_timer_exit, kvm_timer_init, pvclock_gtod_register_notifier,
+    Clock,
+    cancel_work_sync,
+    cpufreq_unregister_notifier,
+    irq_work_sync,
+    kvm_hyperv_tsc_notifier,
+    kvm_timer_init,
+    pvclock_gtod_register_notifier,
     pvclock_gtod_unregister_notifier,
-)  # fmt: skip
+)
 from arch.x86.kvm.mmu import (
-    kvm_mmu_vendor_module_exit, kvm_mmu_vendor_module_init, kvm_mmu_x86_module_init,
-)  # fmt: skip
+    kvm_mmu_vendor_module_exit,
+    kvm_mmu_vendor_module_init,
+    kvm_mmu_x86_module_init,
+)
 from arch.x86.kvm.user_return import (
-    UserReturn, drop_user_return_notifiers, kvm_user_return_msr_cpu_online,
-)  # fmt: skip
+    UserReturn,
+    drop_user_return_notifiers,
+    kvm_user_return_msr_cpu_online,
+)
 from kvm_ref.errno import EEXIST, EIO, ENOMEM, EOPNOTSUPP, Errno, KernelError
 from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.linux.cpu import CPUHP_AP_X86_KVM_CLK_ONLINE, cpuhp_remove_state_nocalls
 from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
 from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.percpu import alloc_percpu, free_percpu
-from kvm_ref.linux.printk import WARN_ON, pr_err
+from kvm_ref.linux.printk import BUG_ON, WARN_ON, pr_err
 from kvm_ref.linux.slab import kmem_cache, kmem_cache_create_usercopy, kmem_cache_destroy
 from kvm_ref.linux.smp import smp_call_function_single
 from kvm_ref.unwind import ladder
+from kvm_ref.virt.kvm_main import KvmMain
+from kvm_ref.virt.perf_callbacks import kvm_register_perf_callbacks, kvm_unregister_perf_callbacks
 from kvm_ref.vocabulary import NULL, kernel_function
 
 PAT_WRITE_BACK = 6
@@ -56,7 +71,9 @@ class kvm_x86_ops:
 class X86(Statics):
     """The static variables of arch/x86/kvm/x86.c."""
 
-    __slots__ = ("kvm_x86_ops", "loaded", "vendor_module_lock", "x86_emulator_cache")
+    __slots__ = (
+        "allow_smaller_maxphyaddr", "kvm_x86_ops", "loaded", "vendor_module_lock", "x86_emulator_cache",
+    )  # fmt: skip
     module = "kvm"
 
     def __init__(self) -> None:
@@ -65,6 +82,7 @@ class X86(Statics):
         # kvm_x86_ops.enable_virtualization_cpu: cleared first, while the other operations stay.
         self.loaded = False
         self.x86_emulator_cache: kmem_cache | None = None
+        self.allow_smaller_maxphyaddr = False
 
 
 def ops(k: Kernel) -> kvm_x86_ops:
@@ -74,19 +92,15 @@ def ops(k: Kernel) -> kvm_x86_ops:
     return found
 
 
-@kernel_function(acquires="perf_callbacks", obj="'kvm_guest_cbs'")
-def perf_register_guest_info_callbacks(k: Kernel) -> None:
-    """Let perf ask whether a sample hit a guest (kernel/events/core.c)."""
-
-
-@kernel_function(releases="perf_callbacks", obj="'kvm_guest_cbs'")
-def perf_unregister_guest_info_callbacks(k: Kernel) -> None:
-    """Undo perf_register_guest_info_callbacks() (kernel/events/core.c)."""
-
-
 @kernel_function()
 def kvm_lapic_exit(k: Kernel) -> None:
     """Settle the static keys of the local APIC (arch/x86/kvm/lapic.c)."""
+
+
+@kernel_function()
+def kvm_spurious_fault(k: Kernel) -> None:
+    """Take note of a fault of a VMX or SVM instruction: a bug, unless the machine reboots."""
+    BUG_ON(k, not k[KvmMain].kvm_rebooting, "!kvm_rebooting")
 
 
 @kernel_function(fails=NULL)
@@ -170,6 +184,10 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
             pr_err(k, "kvm: inadequate fpu")
             raise KernelError(EOPNOTSUPP)
 
+        if k.features["preempt_rt"] and not k.features["constant_tsc"]:
+            pr_err(k, "kvm: RT requires X86_FEATURE_CONSTANT_TSC")
+            raise KernelError(EOPNOTSUPP)
+
         if not _host_pat_is_write_back(k):
             pr_err(k, "kvm: host PAT[0] is not WB")
             raise KernelError(EIO)
@@ -190,16 +208,21 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
             with goto("out_free_percpu"):
                 kvm_mmu_vendor_module_init(k)
 
+            with suppress(KernelError):
+                rdmsrl_safe(k, MSR_EFER)
+
             with goto("out_mmu_exit"):
                 init_ops.hardware_setup(k)
 
             g.kvm_x86_ops = init_ops
             g.loaded = True
 
+            # A CPU that went offline cannot be asked: the call fails, and nobody looks at that.
+            r = [0]
             for cpu in for_each_online_cpu(k):
-                r = [0]
-                with goto("out_unwind_ops"):
+                with suppress(KernelError):
                     smp_call_function_single(k, cpu, kvm_x86_check_cpu_compat, r)
+                with goto("out_unwind_ops"):
                     if r[0] < 0:
                         raise KernelError(Errno(-r[0]))
 
@@ -208,7 +231,10 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
             with suppress(KernelError):
                 pvclock_gtod_register_notifier(k)
 
-            perf_register_guest_info_callbacks(k)
+            if k.features["hyperv"]:
+                set_hv_tscchange_cb(k, kvm_hyperv_tsc_notifier)
+
+            kvm_register_perf_callbacks(k, None)
             return
 
         if goto.reached("out_unwind_ops"):
@@ -234,13 +260,20 @@ def _host_pat_is_write_back(k: Kernel) -> bool:
 def kvm_x86_vendor_exit(k: Kernel) -> None:
     """Undo kvm_x86_vendor_init()."""
     g = k[X86]
-    perf_unregister_guest_info_callbacks(k)
+    kvm_unregister_perf_callbacks(k)
 
+    if k.features["hyperv"]:
+        clear_hv_tscchange_cb(k)
     kvm_lapic_exit(k)
 
-    kvm_timer_exit(k)
+    if not k.features["constant_tsc"]:
+        with suppress(KernelError):
+            cpufreq_unregister_notifier(k, k[Clock].kvmclock_cpufreq_notifier_block)
+        cpuhp_remove_state_nocalls(k, CPUHP_AP_X86_KVM_CLK_ONLINE)
     with suppress(KernelError):
         pvclock_gtod_unregister_notifier(k)
+    irq_work_sync(k, "pvclock_irq_work")
+    cancel_work_sync(k, "pvclock_gtod_work")
     ops(k).hardware_unsetup(k)
     kvm_mmu_vendor_module_exit(k)
     free_percpu(k, k[UserReturn].user_return_msrs)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The backend riscv: 64-bit harts with the hypervisor extension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from arch.riscv.kernel.csr import CSR_HIDELEG
+from arch.riscv.kvm import main
+from kvm_ref.backend import Backend
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.module import Module
+from kvm_ref.virt import kvm_main
+
+
+class RiscV(Backend):
+    """RISC-V: kvm.ko."""
+
+    name = "riscv"
+    summary = "RISC-V with the H extension (kvm.ko)"
+    packages = ("arch.riscv",)
+    config = frozenset({"HAVE_KVM_IRQCHIP", "KVM_GENERIC_HARDWARE_ENABLING"})
+    features: ClassVar[Mapping[str, bool]] = {
+        "imsic": True,
+        "ssaia": True,
+        "sscofpmf": True,
+        "sv48x4": True,
+        "sv57x4": True,
+    }
+    modules = (Module("kvm", main.riscv_kvm_init, main.riscv_kvm_exit, params=kvm_main.PARAMS),)
+
+    kvm_arch_enable_virtualization_cpu = staticmethod(main.kvm_arch_enable_virtualization_cpu)
+    kvm_arch_disable_virtualization_cpu = staticmethod(main.kvm_arch_disable_virtualization_cpu)
+
+    def after(self, k: Kernel) -> dict[str, Any]:
+        """Return which CPUs hand interrupts to guests."""
+        return {"hideleg_cpus": [c for c in k.online if k.registers.get((c, CSR_HIDELEG), 0)]}

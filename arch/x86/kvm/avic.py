@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/kvm/svm/avic.c: the interrupt controller that AMD CPUs virtualize.
+
+The IOMMU tells KVM when an interrupt waits for a vCPU that does not run. In 6.12.117 nobody takes
+that notifier back: after kvm-amd.ko is unloaded the IOMMU driver still points into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.linux.printk import pr_info
+from kvm_ref.vocabulary import kernel_function
+
+
+class AmdIommu(Statics):
+    """The static variables of drivers/iommu/amd/iommu.c that KVM sets."""
+
+    __slots__ = ("iommu_ga_log_notifier",)
+
+    def __init__(self) -> None:
+        self.iommu_ga_log_notifier: Callable[[Kernel, int], int] | None = None
+
+
+def avic_ga_log_notifier(k: Kernel, ga_tag: int) -> int:
+    """Wake the vCPU that an interrupt waits for."""
+    return 0
+
+
+@kernel_function(acquires="ga_log_notifier", obj="notifier")
+def amd_iommu_register_ga_log_notifier(k: Kernel, notifier: Callable[[Kernel, int], int]) -> int:
+    """Set the notifier, whatever was set before (drivers/iommu/amd/iommu.c)."""
+    k[AmdIommu].iommu_ga_log_notifier = notifier
+    return 0
+
+
+@kernel_function(fails=False)
+def avic_hardware_setup(k: Kernel) -> bool:
+    """Set AVIC up if the CPU has it."""
+    if not k.features["avic"]:
+        return False
+
+    pr_info(k, "kvm_amd: AVIC enabled")
+
+    amd_iommu_register_ga_log_notifier(k, avic_ga_log_notifier)
+
+    return True

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/kvm/vmx/vmx.c: what the CPUs can do, and the memory that VMX needs on each."""
+
+from __future__ import annotations
+
+from arch.x86.kernel.irq import kvm_set_posted_intr_wakeup_handler
+from arch.x86.kernel.msr import (
+    CPUID_1_ECX_VMX,
+    MSR_EFER,
+    MSR_TSC_AUX,
+    boot_cpu_has,
+    cpuid_ecx,
+    rdmsrl,
+    this_cpu_has,
+)
+from arch.x86.kvm.nested import nested_vmx_hardware_setup, nested_vmx_hardware_unsetup
+from arch.x86.kvm.user_return import kvm_add_user_return_msr
+from arch.x86.kvm.vmx_data import PT_MODE_HOST_GUEST, PT_MODE_SYSTEM, Vmx, vmcs_config
+from kvm_ref.errno import EINVAL, EIO, ENOMEM, EOPNOTSUPP, KernelError
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.cpumask import for_each_possible_cpu
+from kvm_ref.linux.gfp import __alloc_pages_node, free_page, pages
+from kvm_ref.linux.printk import pr_err
+from kvm_ref.linux.string import memcmp
+from kvm_ref.vocabulary import NULL, kernel_function
+
+MSR_IA32_VMX_BASIC = "MSR_IA32_VMX_BASIC"
+VMX_BASIC_32BIT_PHYS_ADDR_ONLY = 1 << 48
+PAGE_SIZE = 4096
+X86_MEMTYPE_WB = 6
+
+
+@kernel_function(fails=False)
+def __kvm_is_vmx_supported(k: Kernel) -> bool:
+    """Say whether the CPU that runs has VMX, and firmware left it on."""
+    if not cpuid_ecx(k, 1) & CPUID_1_ECX_VMX:
+        pr_err(k, f"kvm_intel: VMX not supported by CPU {k.cpu}")
+        return False
+
+    if not this_cpu_has(k, "X86_FEATURE_MSR_IA32_FEAT_CTL") or not this_cpu_has(k, "X86_FEATURE_VMX"):
+        pr_err(k, f"kvm_intel: VMX not enabled (by BIOS) in MSR_IA32_FEAT_CTL on CPU {k.cpu}")
+        return False
+
+    return True
+
+
+@kernel_function(fails=False)
+def kvm_is_vmx_supported(k: Kernel) -> bool:
+    """Say whether this machine has VMX."""
+    return __kvm_is_vmx_supported(k)
+
+
+@kernel_function(fails=EIO, args=("msr",))
+def adjust_vmx_controls(k: Kernel, msr: str) -> None:
+    """Choose the controls of one kind; -EIO if the CPU lacks one that KVM cannot do without."""
+
+
+def vmx_basic_vmcs_size(vmx_basic: int) -> int:
+    """Return how many bytes a VMCS takes (arch/x86/include/asm/vmx.h)."""
+    return vmx_basic >> 32 & 0x1FFF
+
+
+def vmx_basic_vmcs_mem_type(vmx_basic: int) -> int:
+    """Return the memory type that a VMCS must have (arch/x86/include/asm/vmx.h)."""
+    return vmx_basic >> 50 & 0xF
+
+
+@kernel_function(fails=EIO, translates=True)
+def setup_vmcs_config(k: Kernel, vmcs_conf: vmcs_config) -> None:
+    """Find out what VMX on the CPU that runs can do; -EIO if that is too little."""
+    for msr in (
+        "MSR_IA32_VMX_PROCBASED_CTLS",
+        "MSR_IA32_VMX_PROCBASED_CTLS2",
+        "MSR_IA32_VMX_EXIT_CTLS",
+        "MSR_IA32_VMX_PINBASED_CTLS",
+        "MSR_IA32_VMX_ENTRY_CTLS",
+    ):
+        try:
+            adjust_vmx_controls(k, msr)
+        except KernelError:
+            raise KernelError(EIO) from None
+
+    basic_msr = rdmsrl(k, MSR_IA32_VMX_BASIC)
+
+    if vmx_basic_vmcs_size(basic_msr) > PAGE_SIZE:
+        raise KernelError(EIO)
+
+    if basic_msr & VMX_BASIC_32BIT_PHYS_ADDR_ONLY:
+        raise KernelError(EIO)
+
+    if vmx_basic_vmcs_mem_type(basic_msr) != X86_MEMTYPE_WB:
+        raise KernelError(EIO)
+
+    vmcs_conf.basic = basic_msr
+
+
+@kernel_function(fails=EIO, translates=True)
+def vmx_check_processor_compat(k: Kernel) -> None:
+    """Refuse a CPU without VMX, or whose VMX is not that of the CPU that loaded the module."""
+    vmcs_conf = vmcs_config()
+
+    if not __kvm_is_vmx_supported(k):
+        raise KernelError(EIO)
+
+    try:
+        setup_vmcs_config(k, vmcs_conf)
+    except KernelError:
+        pr_err(k, f"kvm_intel: Failed to setup VMCS config on CPU {k.cpu}")
+        raise KernelError(EIO) from None
+    if memcmp(k, k[Vmx].vmcs_config.basic, vmcs_conf.basic):
+        pr_err(k, f"kvm_intel: Inconsistent VMCS config on CPU {k.cpu}")
+        raise KernelError(EIO)
+
+
+@kernel_function(fails=NULL, args=("cpu",))
+def alloc_vmcs_cpu(k: Kernel, shadow: bool, cpu: int) -> pages | None:
+    """Allocate a VMCS, or the page of the same form that VMXON wants, on a CPU's node."""
+    return __alloc_pages_node(k, "vmcs")
+
+
+@kernel_function()
+def free_vmcs(k: Kernel, vmcs: pages | None) -> None:
+    """Free a VMCS; NULL is legal."""
+    free_page(k, vmcs)
+
+
+@kernel_function()
+def free_kvm_area(k: Kernel) -> None:
+    """Free every possible CPU's page for VMXON."""
+    for cpu in for_each_possible_cpu(k):
+        free_vmcs(k, k[Vmx].vmxarea[cpu])
+        k[Vmx].vmxarea[cpu] = None
+
+
+@kernel_function(fails=ENOMEM)
+def alloc_kvm_area(k: Kernel) -> None:
+    """Allocate every possible CPU's page for VMXON."""
+    for cpu in for_each_possible_cpu(k):
+        vmcs = alloc_vmcs_cpu(k, False, cpu)
+        if not vmcs:
+            free_kvm_area(k)
+            raise KernelError(ENOMEM)
+
+        k[Vmx].vmxarea[cpu] = vmcs
+
+
+def pi_wakeup_handler(k: Kernel) -> None:
+    """Wake the vCPUs that sleep on this CPU and have an interrupt (arch/x86/kvm/vmx/posted_intr.c)."""
+
+
+@kernel_function()
+def vmx_setup_user_return_msrs(k: Kernel) -> None:
+    """Add the registers that a guest may change and only user space would notice."""
+    for msr in (
+        "MSR_SYSCALL_MASK",
+        "MSR_LSTAR",
+        "MSR_CSTAR",
+        MSR_EFER,
+        MSR_TSC_AUX,
+        "MSR_STAR",
+        "MSR_IA32_TSX_CTRL",
+    ):
+        kvm_add_user_return_msr(k, msr)
+
+
+@kernel_function(fails=(EIO, EOPNOTSUPP, EINVAL))
+def vmx_hardware_setup(k: Kernel) -> None:
+    """Find out what VMX can do here, and allocate what all VMs share and each possible CPU's part.
+
+    The handler of posted interrupts is set even if the last allocation failed, and stays set then.
+    """
+    g = k[Vmx]
+    vmx_setup_user_return_msrs(k)
+
+    try:
+        setup_vmcs_config(k, g.vmcs_config)
+    except KernelError:
+        raise KernelError(EIO) from None
+
+    if not k.features["ept"]:
+        g.enable_ept = False
+
+    # Shadow paging needs NX.
+    if not g.enable_ept and not boot_cpu_has(k, "X86_FEATURE_NX"):
+        pr_err(k, "kvm_intel: NX (Execute Disable) not supported")
+        raise KernelError(EOPNOTSUPP)
+
+    if g.pt_mode not in (PT_MODE_SYSTEM, PT_MODE_HOST_GUEST):
+        raise KernelError(EINVAL)
+
+    if g.nested:
+        nested_vmx_hardware_setup(k)
+
+    r = None
+    try:
+        alloc_kvm_area(k)
+    except KernelError as error:
+        r = error
+    if r and g.nested:
+        nested_vmx_hardware_unsetup(k)
+
+    kvm_set_posted_intr_wakeup_handler(k, pi_wakeup_handler)
+
+    if r:
+        raise r
+
+
+@kernel_function()
+def vmx_hardware_unsetup(k: Kernel) -> None:
+    """Undo vmx_hardware_setup()."""
+    kvm_set_posted_intr_wakeup_handler(k, None)
+
+    if k[Vmx].nested:
+        nested_vmx_hardware_unsetup(k)
+
+    free_kvm_area(k)

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a function of the model calls, and in which order, read from its text with `ast`.
+
+What is done is a sequence of these:
+
+=========  =============================================================================
+`Call`     a call of a kernel function; ``indirect`` through a pointer, of any function
+           whose name ends so
+`Loop`     its body runs any number of times
+`Branch`   one of several ways is taken
+`Leave`    the function returns here, or the turn of a loop ends
+`Block`    a function that leaves no trace of its own; a `Leave` in it ends only the block
+=========  =============================================================================
+
+Calls of functions that leave no trace are replaced by what these call.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+from collections.abc import Iterable, Iterator, Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+import attrs
+
+from kvm_ref.vocabulary import Facts, facts_of
+
+
+@attrs.frozen
+class Call:
+    """A call. `config` is the Kconfig option without which it leaves no trace, or ""."""
+
+    name: str
+    indirect: bool = False
+    config: str = ""
+
+
+@attrs.frozen
+class Loop:
+    """Something that is done any number of times."""
+
+    body: Done
+
+
+@attrs.frozen
+class Branch:
+    """Ways of which one is taken; an empty one means that nothing need be done."""
+
+    ways: tuple[Done, ...]
+
+
+@attrs.frozen
+class Block:
+    """What a function does that leaves no trace of its own."""
+
+    body: Done
+
+
+@attrs.frozen
+class Leave:
+    """The way out of a function, or with `turn` of this turn of a loop."""
+
+    turn: bool = False
+
+
+Done = tuple[Call | Loop | Branch | Block | Leave, ...]
+
+
+def to_json(undo: Done) -> list[Any]:
+    """Return what is done as the lists and objects that ``json.dump`` takes."""
+    out: list[Any] = []
+    for part in undo:
+        if isinstance(part, Call):
+            out.append({"indirect" if part.indirect else "call": part.name})
+        elif isinstance(part, Branch):
+            out.append({"branch": [to_json(way) for way in part.ways]})
+        elif isinstance(part, Leave):
+            out.append({"leave": "loop" if part.turn else "function"})
+        else:
+            out.append({"loop" if isinstance(part, Loop) else "block": to_json(part.body)})
+    return out
+
+
+def calls_of(undo: Done) -> Iterator[Call]:
+    """Yield the calls of what is done, in source order."""
+    for part in undo:
+        if isinstance(part, Call):
+            yield part
+        elif isinstance(part, Branch):
+            for way in part.ways:
+                yield from calls_of(way)
+        elif not isinstance(part, Leave):
+            yield from calls_of(part.body)
+
+
+@attrs.frozen
+class Called:
+    """What a call reaches: a kernel function, one that leaves no trace, or (neither) a pointer."""
+
+    name: str
+    facts: Facts | None = None
+    plain: FunctionType | None = None
+
+
+@functools.cache
+def _tree(file: str) -> ast.Module:
+    return ast.parse("".join(linecache.getlines(file)))
+
+
+@functools.cache
+def _functions(file: str, within: bool = False) -> dict[int, ast.FunctionDef]:
+    # The functions of a file, each by the line that its code object gives as its first; few stand
+    # within something else.
+    nodes = ast.walk(_tree(file)) if within else _tree(file).body
+    functions = [n for n in nodes if isinstance(n, ast.FunctionDef)]
+    return {n.decorator_list[0].lineno if n.decorator_list else n.lineno: n for n in functions}
+
+
+class Text:
+    """The text of one function: its syntax tree, and what its names stand for."""
+
+    def __init__(self, function: FunctionType) -> None:
+        code = function.__code__
+        file, line = code.co_filename, code.co_firstlineno
+        self.node = _functions(file).get(line) or _functions(file, within=True).get(line)
+        self.body = self.node.body if self.node else []
+        self.names = function.__globals__
+        self.k = code.co_varnames[0] if code.co_argcount else ""
+
+    def called(self, call: ast.Call) -> list[Called]:
+        """Return what a call may reach; nothing if it does not hand on the machine."""
+        first = call.args[0] if call.args else None
+        if not (isinstance(first, ast.Name) and first.id == self.k):
+            return []
+        return [found for func in _ways(call.func) for found in self.reached(func)]
+
+    def reached(self, func: ast.expr) -> list[Called]:
+        """Return what a called expression stands for; nothing if that is a class."""
+        name = func.attr if isinstance(func, ast.Attribute) else ast.unparse(func)
+        target: object = None
+        match func:
+            case ast.Name():
+                target = self.names.get(name)
+            case ast.Attribute(ast.Name(base)) if isinstance(self.names.get(base), ModuleType):
+                target = getattr(self.names[base], name)
+        if target is None:
+            return [Called(name)]
+        if not isinstance(target, FunctionType):
+            return []
+        facts = facts_of(target)
+        return [Called(facts.name, facts) if facts else Called(name, plain=target)]
+
+    def does(self, statements: Iterable[ast.stmt]) -> Done:
+        """Return the calls of a sequence of statements."""
+        out: Done = ()
+        for statement in statements:
+            out += self._statement(statement)
+        return out
+
+    def _statement(self, node: ast.stmt) -> Done:
+        match node:
+            case ast.If(test, body, orelse):
+                return self.asks(test) + branch(self.does(body), self.does(orelse))
+            case ast.For(iter=first, body=body):
+                return self.asks(first) + loop(self.does(body))
+            case ast.While(test, body):
+                return loop(self.asks(test) + self.does(body))
+            case ast.With(items, body):
+                return self.asks(*(i.context_expr for i in items)) + self.tries(body, self.suppressed(node), ())
+            case ast.Try(body, handlers, orelse, final):
+                caught = [self.does(h.body) for h in handlers]
+                return self.tries(body, caught, orelse) + self.does(final)
+            case ast.Return() | ast.Raise():
+                return (*self.asks(node), Leave())
+            case ast.Break() | ast.Continue():
+                return (Leave(turn=True),)
+            case ast.FunctionDef():
+                return ()
+        return self.asks(node)
+
+    def suppressed(self, node: ast.With) -> list[Done]:
+        """Return what follows an error in the block: nothing, if ``suppress`` catches it."""
+        return [()] if any(ast.unparse(i.context_expr).startswith("suppress(") for i in node.items) else []
+
+    def tries(self, body: Sequence[ast.stmt], caught: list[Done], orelse: Sequence[ast.stmt]) -> Done:
+        """Return the calls of a body that may be cut short by an error, and what is done then."""
+        out = self.does(orelse)
+        for statement in reversed(body):
+            does = self._statement(statement)
+            out = does + (branch(out, *caught) if does and caught else out)
+        return out
+
+    def asks(self, *nodes: ast.AST) -> Done:
+        """Return the calls of expressions, as they are evaluated."""
+        out: Done = ()
+        for node in nodes:
+            match node:
+                case ast.Lambda():
+                    continue
+                case ast.BoolOp(values=[first, *others]):
+                    out += self.asks(first) + branch(self.asks(*others), ())
+                case ast.IfExp(test, one, other):
+                    out += self.asks(test) + branch(self.asks(one), self.asks(other))
+                case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                    out += loop(self.asks(*ast.iter_child_nodes(node)))
+                case ast.Call(_, args, keywords):
+                    out += self.asks(*args, *(word.value for word in keywords))
+                    ways = [_as_done(found) for found in self.called(node)]
+                    out += ways[0] if len(ways) == 1 else branch(*ways)
+                case _:
+                    out += self.asks(*ast.iter_child_nodes(node))
+        return out
+
+
+def branch(*ways: Done) -> Done:
+    """Return a branch, or nothing if there is nothing to do on any way."""
+    return (Branch(ways),) if any(ways) else ()
+
+
+def loop(body: Done) -> Done:
+    """Return a loop, or nothing if no turn does anything."""
+    return (Loop(body),) if any(calls_of(body)) else ()
+
+
+def _ways(func: ast.expr) -> list[ast.expr]:
+    # The functions that an expression such as (a or b) may give.
+    match func:
+        case ast.BoolOp(values=values):
+            return values
+        case ast.IfExp(body=one, orelse=other):
+            return [one, other]
+    return [func]
+
+
+def _as_done(found: Called) -> Done:
+    if found.facts:
+        return (Call(found.name, config=found.facts.config),)
+    if found.plain is None:
+        return (Call(found.name, indirect=True),)
+    body = _does(found.plain)
+    return (Block(body),) if any(calls_of(body)) else ()
+
+
+# What the functions do that leave no trace: a cache of what never changes.
+_DOES: dict[FunctionType, Done] = {}
+
+
+def _does(function: FunctionType) -> Done:
+    if function not in _DOES:
+        # If it calls itself, it does nothing more the second time.
+        _DOES[function] = ()
+        text = Text(function)
+        _DOES[function] = text.does(text.body)
+    return _DOES[function]

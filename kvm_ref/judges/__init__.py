@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Judges: each reads a trace and says what is not as it should be. None looks into a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from kvm_ref.judges.double_release import double_release
+from kvm_ref.judges.errno_chain import errno_chain
+from kvm_ref.judges.finding import Finding
+from kvm_ref.judges.hardware_state import hardware_state
+from kvm_ref.judges.label_order import label_order
+from kvm_ref.judges.leak import leak
+from kvm_ref.judges.lock_held import lock_held
+from kvm_ref.judges.reached import Reached
+from kvm_ref.judges.use_after_release import use_after_release
+from kvm_ref.trace import Trace
+from kvm_ref.vocabulary import Vocabulary
+
+__all__ = ["JUDGES", "Finding", "Judge", "Reached", "judge_all"]
+
+Judge = Callable[[Trace, Vocabulary], list[Finding]]
+
+JUDGES: Mapping[str, Judge] = {
+    "leak": leak,
+    "double_release": double_release,
+    "use_after_release": use_after_release,
+    "label_order": label_order,
+    "errno_chain": errno_chain,
+    "hardware_state": hardware_state,
+    "lock_held": lock_held,
+}
+
+
+def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+    """Return what all judges find, judge by judge."""
+    return [finding for judge in JUDGES.values() for finding in judge(trace, vocabulary)]

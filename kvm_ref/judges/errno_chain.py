@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The judge of error numbers: each comes from somewhere, and reaches the user unchanged.
+
+A function fails with an errno of its own, or hands on that of the callee that failed last; after a
+goto it returns what it jumped with. What a callback returns that a CPU's hotplug thread or an
+interrupt runs is handed on to the task that waits. In the log of a real kernel a callee may be
+invisible, so there only what must be equal is compared.
+"""
+
+from __future__ import annotations
+
+from kvm_ref.errno import Errno, ErrPtr
+from kvm_ref.judges.finding import Finding, helps
+from kvm_ref.judges.index import ERRORS, Index, index, named, words_of
+from kvm_ref.text import errno_name
+from kvm_ref.trace import Event, Step, Trace
+from kvm_ref.vocabulary import Vocabulary
+
+
+def errno_chain(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+    """Find errors that come from nowhere, change on the way, or do not reach the user."""
+    out: list[Finding] = []
+    whole = trace.observed is None
+    for number, step in enumerate(trace.steps):
+        seen = index(step, vocabulary)
+        if len(step.results) == 1:
+            out += _result(step, number)
+        if seen.gotos or not _plain(seen, vocabulary):
+            out += _Chain(seen, vocabulary, number, whole).judged()
+    return out
+
+
+def errno_of(value: object) -> int:
+    """Return the error number that a value bears, negative as in C, or 0."""
+    if isinstance(value, str) and value.startswith("ERR_PTR(") and value[8:-1].lstrip("-").isdigit():
+        value = int(value[8:-1])
+    return value if isinstance(value, int) and value in ERRORS else 0
+
+
+def _result(step: Step, number: int) -> list[Finding]:
+    # The user gets what the last outermost call gave.
+    for kind, at, function, _, value in reversed(step.events or []):
+        if kind == "exit" and not at.depth and not helps(at.task):
+            if value in ERRORS and step.results[0] not in (value, None):
+                return [
+                    Finding(
+                        judge="errno_chain",
+                        message=f"{step.verbs[0]} gave {errno_name(step.results[0])}, "
+                        f"but {function}() returned {errno_name(value)}",
+                        step=number,
+                    )
+                ]
+            break
+    return []
+
+
+def _plain(seen: Index, vocabulary: Vocabulary) -> bool:
+    # Whether every error is one of the function's own, and none was put in: then all is well.
+    own = words_of(vocabulary).own
+    return all(e[0] == "exit" and e[4] in own.get(e[2], ()) for e in seen.errors)
+
+
+class _Chain:
+    """The errors of one step, in order, with their places."""
+
+    def __init__(self, seen: Index, vocabulary: Vocabulary, number: int, whole: bool) -> None:
+        self.seen = seen
+        self.vocabulary = vocabulary
+        self.number = number
+        self.whole = whole
+        self.errors: list[tuple[int, Event, int]] = []
+        for place, event in enumerate(seen.events):
+            value = event[4]
+            if value in ERRORS or (value.__class__ is str and value[:8] == "ERR_PTR("):
+                self.errors.append((place, event, errno_of(value)))
+
+    def judged(self) -> list[Finding]:
+        """Return the findings of this step."""
+        out = []
+        jumps = self.seen.jumps()
+        after = {id(jump.exit): jump for jump in jumps}
+        at_jump = {id(jump.event): jump for jump in jumps}
+        for nth, (_, event, _) in enumerate(self.errors):
+            jump = after.get(id(event))
+            if event[0] == "exit" and jump is None and isinstance(event[4], int):
+                out += self._comes(nth, event[1].depth, "")
+            elif id(event) in at_jump:
+                out += self._comes(nth, event[1].depth - 1, at_jump[id(event)].label)
+        for jump in jumps:
+            out += self._kept(jump.event, jump.exit, jump.label)
+        return out
+
+    def _finding(self, function: str, label: str, message: str) -> Finding:
+        name = f"{function}:{label}" if label else ""
+        return Finding(judge="errno_chain", message=f"{function}() {message}", step=self.number, label=name)
+
+    def _own(self, function: str) -> tuple[bool, set[int], bool]:
+        # Whether the function is known, its own errors, and whether it gives no other.
+        facts = named(self.vocabulary, function)
+        fails = [failure for f in facts for failure in f.fails]
+        own = {-int(f.error if isinstance(f, ErrPtr) else f) for f in fails if isinstance(f, (Errno, ErrPtr))}
+        return bool(facts), own, bool(facts) and all(f.translates for f in facts)
+
+    def _kept(self, jump: Event, leave: Event | None, label: str) -> list[Finding]:
+        # A function returns what it jumped with; one that returns nothing, or only whether it
+        # succeeded, cannot.
+        function = jump[2]
+        if leave is None or leave[4] is None or leave[4] == "NULL":
+            return []
+        facts = named(self.vocabulary, function)
+        if any(f.translates or False in f.fails for f in facts) or errno_of(leave[4]) == jump[4]:
+            return []
+        message = f"jumped to {label} with {errno_name(jump[4])}, but returned {errno_name(leave[4])}"
+        return [self._finding(function, label, message)]
+
+    def _comes(self, nth: int, depth: int, label: str) -> list[Finding]:
+        # Whether an error that a function at `depth` returns or jumps with comes from somewhere.
+        _, event, value = self.errors[nth]
+        _, at, function, _, _ = event
+        known, own, translates = self._own(function)
+        if not label and nth:
+            _, before, injected = self.errors[nth - 1]
+            if before[0] == "inject" and before[1] is at and before[2] == function:
+                if injected == value:
+                    return []
+                message = f"returned {errno_name(value)}, but the fault that was put in is {errno_name(injected)}"
+                return [self._finding(function, label, message)]
+        if not known or value in own or not (label or self._bears(event)):
+            return []
+        lent = [] if translates else self._lent(nth, event, depth)
+        if value in lent or (not self.whole and not translates):
+            return []
+        message = f"{'jumped' if label else 'failed'} with {errno_name(value)}, but "
+        if own:
+            message += f"its own errors are {', '.join(sorted(errno_name(e) for e in own))}"
+        else:
+            message += "has no errors of its own"
+        message += f" and its callee failed with {errno_name(lent[-1])}" if lent else " and no callee failed"
+        return [self._finding(function, label, message)]
+
+    def _lent(self, nth: int, event: Event, depth: int) -> list[int]:
+        # The errors that a function can hand on: that of its last direct callee that failed, and of
+        # the last that failed below a callee, which may have told it by another way than its value.
+        at = event[1]
+        out: list[int] = []
+        start = self._entered(nth, event, depth)
+        for place, callee, value in reversed(self.errors[:nth]):
+            if place < start:
+                break
+            if callee[0] != "exit" or not self._bears(callee):
+                continue
+            other = callee[1]
+            direct = (other.task, other.cpu) == (at.task, at.cpu) and other.depth == depth + 1
+            if direct or not out:
+                out.append(value)
+            if direct:
+                break
+        return out
+
+    def _bears(self, leave: Event) -> bool:
+        # Whether what a call returned is an error. A function that has none of its own, and did not
+        # hand one on, returned a number of another kind: kvm_add_user_return_msr() gives -1.
+        _, _, function, args, value = leave
+        known, own, _ = self._own(function)
+        return not known or bool(own) or isinstance(value, str) or "line" in (args or {})
+
+    def _entered(self, nth: int, event: Event, depth: int) -> int:
+        # Where the call began that an error is of.
+        at, function = event[1], event[2]
+        for place in range(self.errors[nth][0] - 1, -1, -1):
+            kind, other, name, *_ = self.seen.events[place]
+            if kind == "enter" and name == function and other.depth == depth:
+                if (other.task, other.cpu) == (at.task, at.cpu):
+                    return place
+        return 0

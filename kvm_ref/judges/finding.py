@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a judge finds, and the words for where in a trace something happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from kvm_ref.judges.index import Index, encloses
+from kvm_ref.trace import At, Event, Trace
+
+
+@attrs.frozen
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        judge: which judge says so.
+        message: what is wrong, in one line.
+        step: the step of the trace in which it went wrong, counted from 0.
+        label: the goto label that the function at fault unwound through ("kvm_init:err_virt"), or "".
+        resource: what it is about, as "kind:id", or "".
+        acquired: the calls in which the resource was acquired, innermost first, and the step.
+        fault: the fault that was put in, as text, if the one who judges knows it.
+        commit: the upstream commit that mends it, if known.
+        command: a command that shows it again.
+    """
+
+    judge: str
+    message: str
+    step: int
+    label: str = ""
+    resource: str = ""
+    acquired: str = ""
+    fault: str = ""
+    commit: str = ""
+    command: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as the object that ``json.dump`` takes."""
+        return attrs.asdict(self)
+
+
+def verbs_of(trace: Trace, step: int) -> str:
+    """Name a step for a reader: ``step 2 (unload)``."""
+    return f"step {step + 1} ({' '.join(trace.steps[step].verbs)})"
+
+
+def helps(task: str) -> bool:
+    """Say whether `task` runs callbacks for another one: a CPU's hotplug thread, or an interrupt."""
+    return task == "ipi" or task.startswith("cpuhp/")
+
+
+class Place:
+    """Where in a trace an event is: the calls around it, and the labels that they jumped to."""
+
+    def __init__(self, trace: Trace, step: int, event: Event) -> None:
+        self.events = trace.steps[step].events or []
+        self.step = verbs_of(trace, step)
+        self.here = next(n for n, other in enumerate(self.events) if other is event)
+        self.calls = calls_around(self.events, self.here)
+
+    def __str__(self) -> str:
+        """Name the calls, innermost first: ``kvm_init_debug < kvm_init < svm_init, step 1 (load)``.
+
+        A call that the event itself is of is left out, unless it is the only one.
+        """
+        names = [call[2] for _, call in self.calls]
+        if len(names) > 1 and self.events[self.here][0] in ("enter", "exit"):
+            del names[0]
+        return ", ".join(filter(None, (" < ".join(names), self.step)))
+
+    def label(self, seen: Index, *, later: bool = False) -> str:
+        """Return the label that a call here had jumped to by then, or jumped to `later`, or "".
+
+        The innermost call that jumped counts, and its last jump.
+        """
+        jumps = seen.jumps()
+        for start, call in self.calls if jumps else ():
+            end = self._end(call[1]) if later else self.here
+            for jump in reversed(jumps):
+                if start < jump.place < end and jump.event[2] == call[2] and encloses(call[1], jump.event[1]):
+                    return f"{call[2]}:{jump.label}"
+        return ""
+
+    def _end(self, at: At) -> int:
+        # Where the call at `at` that runs here returns.
+        for n in range(self.here, len(self.events)):
+            if self.events[n][1] is at and self.events[n][0] == "exit":
+                return n
+        return len(self.events)
+
+
+def calls_around(events: Sequence[Event], here: int) -> list[tuple[int, Event]]:
+    """Return the calls that enclose an event, innermost first, as (place, ``enter`` event).
+
+    The call that an ``enter`` or ``exit`` event is of is one of them. A task waits for what helps
+    it, so its calls follow.
+    """
+    out: list[tuple[int, Event]] = []
+    kind, at, *_ = events[here]
+    depth = at.depth + (kind in ("enter", "exit"))
+    for n in range(here, -1, -1):
+        event = events[n]
+        if depth == 0:
+            if not helps(at.task):
+                break
+            # What happened last before a helper began is of the call that waits for it.
+            at = event[1]
+            depth = at.depth + (event[0] == "enter")
+        if event[0] == "enter":
+            other = event[1]
+            if other.depth < depth and other.task == at.task and other.cpu == at.cpu:
+                depth = other.depth
+                out.append((n, event))
+    return out

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What judges look at, picked out of a step's events in one pass.
+
+Most events are calls of functions that acquire nothing, jump nowhere and do not fail. They are
+passed over by one look-up each; the rest is sorted once, and kept on the step for all judges.
+
+An `At` must be one object for each place in the trace, as the model and `kvm_ref.trace.load` make it.
+"""
+
+from __future__ import annotations
+
+import functools
+from operator import itemgetter
+from typing import Any
+
+from kvm_ref.trace import At, Event, Step
+from kvm_ref.vocabulary import NULL, Facts, Vocabulary
+
+# The values by which a call gives an error number.
+ERRORS = frozenset(range(-4095, 0))
+# A resource: its kind and its id; the id is "" in a log that does not tell.
+Key = tuple[str, str | int]
+# A register of one CPU.
+Register = tuple[int, str]
+# What is done with a resource: "acquire", "release" or "use"; for which event; by which function.
+Deed = tuple[str, Key, Event, Facts]
+
+
+def resource_of(key: Key) -> str:
+    """Name a resource: ``debugfs:kvm``."""
+    kind, name = key
+    return f"{kind}:{'?' if name == '' else name}"
+
+
+class Words:
+    """A vocabulary as the judges need it.
+
+    Attributes:
+        roles: the functions that acquire, release or use something, by name and by built symbol.
+        dull: the functions that do neither, and have no ladder.
+        own: of each function the error numbers that it gives itself, negative.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.roles: dict[str, Facts] = {}
+        self.own: dict[str, frozenset[int]] = {}
+        dull = set()
+        for name in {*vocabulary, *(facts.symbol for facts in vocabulary.values())}:
+            known = named(vocabulary, name)
+            self.own[name] = frozenset(-errno for facts in known for errno in facts.errnos)
+            # One built symbol may stand for functions that acquire different things.
+            if len({(f.acquires, f.releases, f.uses) for f in known}) == 1 and _matters(known[0]):
+                self.roles[name] = known[0]
+            elif name in vocabulary and not known[0].jumps:
+                dull.add(name)
+        self.dull = frozenset(dull)
+
+
+def _matters(facts: Facts) -> bool:
+    return bool(facts.acquires or facts.releases or facts.uses)
+
+
+def named(vocabulary: Vocabulary, name: str) -> list[Facts]:
+    """Return the functions that go by `name` in a trace: its own name, or its symbol in a built kernel."""
+    facts = vocabulary.get(name)
+    return [facts] if facts else vocabulary.built(name)
+
+
+@functools.lru_cache(maxsize=32)
+def words_of(vocabulary: Vocabulary) -> Words:
+    """Return what the judges need of a vocabulary."""
+    return Words(vocabulary)
+
+
+class Jumped:
+    """A ``goto``: the event and its place, the direct callees after it, and the function's exit if it returned."""
+
+    __slots__ = ("callees", "event", "exit", "label", "place")
+
+    def __init__(self, events: list[Event], event: Event) -> None:
+        self.event = event
+        self.place = next(n for n, other in enumerate(events) if other is event)
+        self.exit: Event | None = None
+        _, inside, function, args, _ = event
+        self.label = str((args or {}).get("label"))
+        callees = []
+        for n in range(self.place + 1, len(events)):
+            kind, at, name, _, _ = events[n]
+            if at is inside:
+                if kind == "enter":
+                    callees.append(name)
+            elif kind == "exit" and name == function and encloses(at, inside):
+                self.exit = events[n]
+                break
+        self.callees = tuple(callees)
+
+
+def encloses(outer: At, inner: At) -> bool:
+    """Say whether what happens at `inner` is done directly by a call at `outer`."""
+    return outer.depth == inner.depth - 1 and outer.task == inner.task and outer.cpu == inner.cpu
+
+
+class Index:
+    """What judges look at in one step.
+
+    Attributes:
+        deeds: what was done with resources, in order. A release counts from when it returned,
+            and one that failed does not count.
+        locks: the ``lock`` and ``unlock`` events.
+        before, after: what each register that was written held before the first write, and after
+            the last.
+        foreign: the writes of another hypervisor.
+        gotos: the ``goto`` events.
+        errors: all events with an error number.
+    """
+
+    __slots__ = (
+        "_jumps", "_names", "after", "before", "deeds", "errors", "events", "foreign", "gotos", "locks",
+        "vocabulary",
+    )  # fmt: skip
+
+    def __init__(self, events: list[Event], vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.events = events
+        self._jumps: list[Jumped] | None = None
+        self._names: set[str] | None = None
+        self.deeds: list[Deed] = []
+        self.locks: list[Event] = []
+        self.before: dict[Register, Any] = {}
+        self.after: dict[Register, Any] = {}
+        self.foreign: list[Event] = []
+        self.gotos: list[Event] = []
+        self.errors: list[Event] = []
+        words = words_of(vocabulary)
+        dull = words.dull
+        role_of = words.roles.get
+        deeds = self.deeds
+        entered: dict[At, Event] = {}
+        for event in [e for e in events if e[2] not in dull or e[4] in ERRORS]:
+            kind, at, name, args, value = event
+            facts = role_of(name)
+            if facts is None or (kind != "enter" and kind != "exit"):
+                self._other(event)
+            elif kind == "enter":
+                entered[at] = event
+                if facts.uses and args is not None and "uses" in args:
+                    deeds.append(("use", (facts.uses, args["uses"]), event, facts))
+            elif value is not None and value in ERRORS:
+                self.errors.append(event)
+                entered.pop(at, None)
+            else:
+                enter = entered.pop(at, event)
+                if facts.releases:
+                    key = _released(facts, enter[3])
+                    if key is not None:
+                        deeds.append(("release", (facts.releases, key), enter, facts))
+                if facts.acquires:
+                    key = args["obj"] if args is not None and "obj" in args else _acquired(facts, enter, event)
+                    if key is not None:
+                        deeds.append(("acquire", (facts.acquires, key), event, facts))
+
+    def _other(self, event: Event) -> None:
+        # An event that is of no resource.
+        kind, at, name, args, value = event
+        if kind == "lock" or kind == "unlock":
+            self.locks.append(event)
+        elif kind == "write":
+            register = (at.cpu, name)
+            self.before.setdefault(register, args["was"] if args else None)
+            self.after[register] = value
+            if at.task == "foreign":
+                self.foreign.append(event)
+        else:
+            if value in ERRORS:
+                self.errors.append(event)
+            if kind == "goto":
+                self.gotos.append(event)
+
+    def names(self) -> set[str]:
+        """Return the names of everything that events are of: functions, locks, registers."""
+        if self._names is None:
+            self._names = set(map(itemgetter(2), self.events))
+        return self._names
+
+    def jumps(self) -> list[Jumped]:
+        """Return the ``goto`` events, each with what followed."""
+        if self._jumps is None:
+            self._jumps = [Jumped(self.events, event) for event in self.gotos]
+        return self._jumps
+
+
+def _released(facts: Facts, args: dict[str, Any] | None) -> Any:
+    # What a call released: nothing if that is NULL or an error pointer.
+    key = args.get("obj") if args is not None else None
+    if key is None:
+        args = args or {}
+        key = args.get(facts.obj, args.get("name", ""))
+    return None if key == "NULL" or (key.__class__ is str and key[:8] == "ERR_PTR(") else key
+
+
+def _acquired(facts: Facts, enter: Event, leave: Event) -> Any:
+    # What a call acquired that does not say so, as calls of the model do: nothing if it failed.
+    if not _succeeded(facts, leave[4]):
+        return None
+    args = {**(enter[3] or {}), **(leave[3] or {})}
+    return args.get("mask", args.get("obj", args.get(facts.obj, args.get("name", ""))))
+
+
+def _succeeded(facts: Facts, value: object) -> bool:
+    if isinstance(value, str):
+        return value == "ptr"
+    if isinstance(value, int):
+        return bool(value) if False in facts.fails or NULL in facts.fails else value >= 0
+    return True
+
+
+_NONE: list[Event] = []
+
+
+def index(step: Step, vocabulary: Vocabulary) -> Index:
+    """Return the index of a step, which is made once; its events must not be changed after that."""
+    events = _NONE if step.events is None else step.events
+    known = step.picked
+    if isinstance(known, Index) and known.vocabulary is vocabulary and known.events is events:
+        return known
+    step.picked = made = Index(events, vocabulary)
+    return made

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The judge of labels: after a goto a function does what stands below the label, and nothing else.
+
+What stands there is read from the function's own text. It is a pattern, for a loop may run any
+number of times and a branch may be taken or not; it is compiled to a small automaton.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from kvm_ref.calls import Block, Branch, Call, Done, Leave, Loop
+from kvm_ref.judges.finding import Finding
+from kvm_ref.judges.index import Index, index, named
+from kvm_ref.trace import Trace
+from kvm_ref.vocabulary import Facts, Vocabulary
+
+# The end of an automaton, and of a list of callees.
+END = "return"
+
+
+class Automaton:
+    """What may follow what: from each state the calls that can come, and the states after them."""
+
+    def __init__(self, done: Done) -> None:
+        # Of each state: the calls that lead out of it, and the states that it is as good as.
+        self.calls: list[list[tuple[Call, int]]] = [[]]
+        self.same: list[list[int]] = [[]]
+        self.start = self._new()
+        self._add(done, self.start, 0, 0, 0)
+
+    def _new(self) -> int:
+        self.calls.append([])
+        self.same.append([])
+        return len(self.calls) - 1
+
+    def _add(self, done: Done, start: int, end: int, leave: int, turn: int) -> None:
+        # Lay `done` from one state to another; a Leave goes to `leave`, or with `turn` to `turn`.
+        for part in done:
+            after = self._new()
+            match part:
+                case Call():
+                    self.calls[start].append((part, after))
+                    if part.config:
+                        self.same[start].append(after)
+                case Loop(body):
+                    self.same[start].append(after)
+                    self._add(body, after, after, leave, after)
+                case Branch(ways):
+                    for way in ways:
+                        self._add(way, start, after, leave, turn)
+                case Block(body):
+                    self._add(body, start, after, after, after)
+                case Leave():
+                    self.same[start].append(turn if part.turn else leave)
+                    return
+            start = after
+        self.same[start].append(end)
+
+    def _closed(self, states: set[int]) -> set[int]:
+        todo = list(states)
+        while todo:
+            for state in self.same[todo.pop()]:
+                if state not in states:
+                    states.add(state)
+                    todo.append(state)
+        return states
+
+    def differs(self, callees: tuple[str, ...]) -> tuple[str, str] | None:
+        """Return what was expected and what was found where `callees` first differ, or None."""
+        states = self._closed({self.start})
+        for found in (*callees, END):
+            ways = [way for state in states for way in self.calls[state]]
+            if found == END and 0 in states:
+                return None
+            after = {state for call, state in ways if _is(call, found)}
+            if not after:
+                expected = {call.name for call, _ in ways} | ({END} if 0 in states else set())
+                return " or ".join(sorted(expected)), found
+            states = self._closed(after)
+        raise AssertionError("a list of callees ends with END")
+
+
+def _is(call: Call, name: str) -> bool:
+    return name.endswith(call.name) if call.indirect else name == call.name
+
+
+@functools.lru_cache(maxsize=4096)
+def _differs(facts: Facts, label: str, callees: tuple[str, ...]) -> tuple[str, str] | None:
+    # What differs, of a jump that was judged before; there are few that are not alike.
+    return _automaton(facts, label).differs(callees)
+
+
+@functools.cache
+def _automaton(facts: Facts, label: str) -> Automaton:
+    ladder = facts.ladder
+    assert ladder is not None
+    return Automaton(ladder.fall(label))
+
+
+def label_order(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+    """Find gotos after which a function did not do what stands below the label."""
+    out: list[Finding] = []
+    for number, step in enumerate(trace.steps):
+        seen = index(step, vocabulary)
+        if seen.gotos:
+            out += _step(seen, number, vocabulary)
+    return out
+
+
+def _step(seen: Index, number: int, vocabulary: Vocabulary) -> list[Finding]:
+    out = []
+    for jump in seen.jumps():
+        function = jump.event[2]
+        label = f"{function}:{jump.label}"
+        for facts in named(vocabulary, function):
+            if facts.ladder is None or jump.label not in [one.name for one in facts.ladder.labels]:
+                message = f"{function}() jumped to {jump.label}, but has no such label"
+            elif jump.exit is None:
+                continue
+            else:
+                differs = _differs(facts, jump.label, jump.callees)
+                if differs is None:
+                    continue
+                expected, found = differs
+                message = f"after goto {jump.label} {function}() does {found} where {expected} is due"
+            out.append(Finding(judge="label_order", message=message, step=number, label=label))
+    return out

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The judge of leaks: what was acquired is released, once nobody needs it any more.
+
+A verb that failed must leave held exactly what was held before it. After a module was unloaded,
+nothing is held that was acquired since it was loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kvm_ref.judges.finding import Finding, Place, helps
+from kvm_ref.judges.index import resource_of
+from kvm_ref.judges.ledger import Ledger, Life, ledger
+from kvm_ref.text import errno_name
+from kvm_ref.trace import Step, Trace
+from kvm_ref.vocabulary import Vocabulary
+
+
+def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+    """Find what is still held after a failure or an unload, and what a failure gave up."""
+    book = ledger(trace, vocabulary)
+    loads: list[tuple[str, int]] = []
+    known: set[int] = set()
+    out: list[Finding] = []
+    for number, step in enumerate(trace.steps):
+        if len(step.results) == 1 and (step.results[0] or 0) < 0:
+            out += _failed(trace, book, number, known)
+        for text, result in zip(step.verbs, step.results, strict=True):
+            verb, _, module = text.partition("=")
+            if verb == "load" and result == 0:
+                loads.append((module, number))
+            elif verb == "unload" and result == 0:
+                kept = _since(loads, module, trace, book.after[number])
+                if text is step.verbs[-1]:
+                    out += _still_held(trace, book, number, kept, text, known)
+    return out
+
+
+def _since(
+    loads: list[tuple[str, int]], module: str, trace: Trace, held: Iterable[Life]
+) -> list[Life]:
+    # What is held of that which was acquired since a module was loaded that now goes. Without a name
+    # it is the one that was loaded last. If none is left it is one that another had pulled in; as
+    # long as the other is loaded, what belongs to it is no leak.
+    if not loads:
+        return list(held)
+    named = [n for n, (name, _) in enumerate(loads) if name == module]
+    since = loads.pop(named[-1] if named else -1)[1]
+    return [e for e in held if e[1] >= since and not _of_dependency(trace.steps[e[1]], e)]
+
+
+def _failed(trace: Trace, book: Ledger, number: int, known: set[int]) -> list[Finding]:
+    step = trace.steps[number]
+    kept = [e for e in book.after[number] if e[1] == number and not _of_dependency(step, e)]
+    verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
+    out = _still_held(trace, book, number, kept, verb, known)
+    still = {life[0] for life in book.after[number]}
+    for (key, since, event, _), _, release in book.lost[number]:
+        if key in still or key[0] in book.unseen_acquire:
+            continue
+        released = Place(trace, number, release)
+        out.append(
+            Finding(
+                judge="leak",
+                step=number,
+                label=released.label(book.indexes[number]),
+                resource=resource_of(key),
+                acquired=str(Place(trace, since, event)),
+                message=f"{resource_of(key)} was held before {verb}, and is not any more: "
+                f"released in {released}",
+            )
+        )
+    return out
+
+
+def _of_dependency(step: Step, life: Life) -> bool:
+    # Whether it belongs to a module that "load" loaded first, and that stays.
+    if len(step.verbs) > 1 or not step.verbs[0].startswith("load"):
+        return False
+    # The last outermost call of the user's task is the init function of the module itself.
+    for event in reversed(step.events or ()):
+        if event is life[2]:
+            return False
+        if event[0] == "enter" and not event[1].depth and not helps(event[1].task):
+            return True
+    return False
+
+
+def _still_held(
+    trace: Trace, book: Ledger, number: int, kept: Iterable[Life], after: str, known: set[int]
+) -> list[Finding]:
+    out = []
+    for key, since, event, _ in kept:
+        if id(event) in known or key[0] in book.unseen_release:
+            continue
+        known.add(id(event))
+        acquired = Place(trace, since, event)
+        out.append(
+            Finding(
+                judge="leak",
+                step=number,
+                label=acquired.label(book.indexes[since], later=True),
+                resource=resource_of(key),
+                acquired=str(acquired),
+                message=f"{resource_of(key)} is still held after {after}; acquired in {acquired}",
+            )
+        )
+    return out

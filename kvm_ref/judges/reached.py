@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which labels and exits the traces of many runs reached, and which they did not.
+
+Labels and exits are read from the text of the functions that were seen. A trace tells by which
+line an error left a function; all returns without an error count as one exit, ``function:0``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from kvm_ref.judges.index import ERRORS, index
+from kvm_ref.trace import Step, Trace
+from kvm_ref.vocabulary import Facts, Vocabulary
+
+
+class Reached:
+    """What the traces that were added reached.
+
+    Attributes:
+        labels: how often each label was jumped to, by name: ``kvm_init:err_virt``.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self.labels: Counter[str] = Counter()
+        self._seen: set[str] = set()
+        self._succeeded: set[str] = set()
+        # Errors that left a function: its name, the line, and the last call that failed before.
+        self._left: Counter[tuple[str, int, str]] = Counter()
+
+    def add(self, trace: Trace) -> None:
+        """Count what a trace reached; the log of a kernel cannot tell and counts nothing."""
+        if trace.observed is not None:
+            return
+        for step in trace.steps:
+            seen = index(step, self._vocabulary)
+            names = seen.names()
+            self._seen |= names
+            failed = set()
+            before = ""
+            for kind, _, function, args, _ in seen.errors:
+                if kind == "goto" and args:
+                    self.labels[f"{function}:{args.get('label')}"] += 1
+                elif kind == "exit":
+                    failed.add(function)
+                    if args and "line" in args:
+                        self._left[function, args["line"], before] += 1
+                    before = function
+            if None not in step.results:
+                self._succeeded |= names - failed
+                self._succeeded.update(f for f in failed - self._succeeded if _returned(step, f))
+
+    def merge(self, other: Reached) -> None:
+        """Add what another one counted."""
+        self.labels.update(other.labels)
+        self._left.update(other._left)
+        self._seen |= other._seen
+        self._succeeded |= other._succeeded
+
+    @property
+    def exits(self) -> dict[str, int]:
+        """How often each exit with an error was taken that is no goto: ``kvm_init:-ENOMEM``."""
+        out: Counter[str] = Counter()
+        for (function, line, callee), times in self._left.items():
+            facts = self._vocabulary.get(function)
+            ways = _leaving(facts, line) if facts else []
+            # A line with two calls has two exits.
+            chosen = [name for name in ways if name.startswith(f"{function}:{callee}")]
+            for name in (chosen or ways)[:1]:
+                out[name] += times
+        return dict(out)
+
+    def names(self) -> set[str]:
+        """Return the names of all labels and exits that were reached."""
+        return {*self.labels, *self.exits, *(f"{f.name}:0" for f in self._functions() if f.name in self._succeeded)}
+
+    def unreached(self) -> list[str]:
+        """Return the labels and exits that were not, of the functions that were seen in any trace."""
+        reached = self.names()
+        every: dict[str, None] = {}
+        for facts in self._functions():
+            every.update(dict.fromkeys(_labels(facts)))
+            every.update(dict.fromkeys(way.name for way in facts.exits if way.kind != "goto"))
+        return [name for name in every if name not in reached]
+
+    def _functions(self) -> Iterator[Facts]:
+        return (facts for facts in self._vocabulary.values() if facts.name in self._seen)
+
+
+def _labels(facts: Facts) -> list[str]:
+    ladder = facts.ladder
+    return [f"{facts.name}:{label.name}" for label in ladder.labels] if ladder else []
+
+
+def _leaving(facts: Facts, line: int) -> list[str]:
+    # The exits by which an error can leave a function from a line.
+    ways = [way for way in facts.exits if way.kind in ("raise", "call")]
+    return [way.name for way in ways if any(first <= line <= last for first, last in way.lines)]
+
+
+def _returned(step: Step, function: str) -> bool:
+    # Whether a function that failed in this step also succeeded in it.
+    return any(k == "exit" and f == function and v not in ERRORS for k, _, f, _, v in step.events or ())

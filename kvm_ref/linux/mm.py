@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/mm.h: pages that are freed with their last reference."""
+
+from __future__ import annotations
+
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.gfp import pages
+from kvm_ref.vocabulary import kernel_function
+
+
+@kernel_function(releases="pages")
+def put_page(k: Kernel, page: pages) -> None:
+    """Drop the last reference to a page, which frees it."""

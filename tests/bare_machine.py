@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A bare machine for tests: a backend with nothing in it, and the errno that a call gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvm_ref.backend import Backend
+from kvm_ref.errno import Errno, KernelError
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.module import Module
+
+
+def nothing(k: Kernel) -> None:
+    """Do nothing, as an init function."""
+
+
+class Bare(Backend):
+    """A backend whose hooks do nothing."""
+
+    name = "bare"
+    summary = "nothing"
+    packages = ()
+    modules = (Module("bare", nothing, nothing),)
+    kvm_arch_enable_virtualization_cpu = staticmethod(nothing)
+    kvm_arch_disable_virtualization_cpu = staticmethod(nothing)
+
+
+def bare(cpus: int = 3, online: tuple[int, ...] | None = None) -> Kernel:
+    """Return a machine on which nothing has run."""
+    return Kernel(Bare(), possible=range(cpus), online=online)
+
+
+def errno_of(function: Callable[[], object]) -> Errno | None:
+    """Return the errno that a call fails with, or None."""
+    try:
+        function()
+    except KernelError as error:
+        assert error.errno is not None
+        return Errno(error.errno)
+    return None
+
+
+def seen(k: Kernel) -> list[str]:
+    """Return the machine's events as short words: ``cpu function value``, locks and writes too."""
+    out = []
+    for kind, at, function, _, value in k.events:
+        mark = {"enter": ">", "exit": "<", "lock": "+", "unlock": "-"}.get(kind, f"{kind} ")
+        out.append(f"{at.task} {mark}{function}" + ("" if value is None else f" {value}"))
+    return out

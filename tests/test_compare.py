@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The model against a real kernel: tests/data holds traces of 6.12.117, see README.md there."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvm_ref.compare import Comparison, against_model, compare, scenario_of
+from kvm_ref.misuse import Misuse
+from kvm_ref.scenario import VERBS, run
+from kvm_ref.trace import Trace, TraceError, load
+
+DATA = Path(__file__).parent / "data"
+
+
+def known(verb: str) -> bool:
+    return verb.partition("=")[0] in VERBS
+
+
+def data(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((DATA / name).read_text(encoding="utf-8"))
+    return read
+
+
+def trace(data: dict[str, Any]) -> Trace:
+    return load(json.dumps(data))
+
+
+def cut(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a trace up to the first step with a verb that the model does not have."""
+    out = copy.deepcopy(data)
+    steps = out["steps"]
+    end = next((n for n, s in enumerate(steps) if not all(known(v) for v in s["verbs"])), len(steps))
+    if end < len(steps):
+        out["steps"] = steps[:end]
+        out["after"] = {}
+    return out
+
+
+WHOLE = sorted(
+    p.name for p in DATA.glob("*.json") if all(known(v) for s in data(p.name)["steps"] for v in s["verbs"])
+)
+EVENTS = {  # counted in the files: the events of all recorded steps
+    "g_init_cache_vcpu.json": 315, "g_init_cpuhp_setup.json": 373, "g_init_cpumask_1.json": 327,
+    "g_init_debugfs_dir.json": 477, "g_init_enable_cpu1.json": 405, "g_init_enable_cpu6_8cpu.json": 683,
+    "g_init_irqfd_wq.json": 337, "g_init_misc_register.json": 471, "g_init_rebooting.json": 467,
+    "g_init_register_device_ops.json": 355, "g_init_vfio_ops.json": 353, "g_vendor_cache_emulator.json": 245,
+    "load_default.json": 238, "load_default_1cpu.json": 142, "load_default_8cpu.json": 366,
+}  # fmt: skip
+
+
+def test_every_trace_of_these_verbs_is_compared() -> None:
+    """None of the kernel's traces of loading and unloading is left out."""
+    assert set(WHOLE) >= set(EVENTS)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_model_does_what_the_kernel_did(name: str) -> None:
+    """Same events in the same order, same results, same things left behind."""
+    recorded = data(name)
+    found = against_model(trace(recorded), {})
+    assert found.difference is None
+    assert found.equal == sum(len(s["events"] or []) for s in recorded["steps"])
+    assert found.equal == EVENTS.get(name, found.equal)
+
+
+def test_another_hypervisor_up_to_the_first_vm() -> None:
+    """With SVM taken on CPU 2, the load fails in the model as it did on the kernel."""
+    found = against_model(trace(cut(data("foreign_svme_cpu2_load1.json"))), {})
+    assert (found.difference, found.equal) == (None, 192)
+
+
+def test_loading_without_enabling() -> None:
+    """With enable_virt_at_load=0, the load is shorter by all that enables virtualization."""
+    recorded = cut(data("load0_createvm2.json"))
+    found = against_model(trace(recorded), {"enable_virt_at_load": "0"})
+    assert (found.difference, found.equal) == (None, 78)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_log_is_the_kernels(name: str) -> None:
+    """The lines that KVM and debugfs log, leaving out the frame that the kernel puts around a WARN."""
+    recorded = data(name)
+    model = run(scenario_of(trace(recorded))).trace
+
+    def lines(log: list[str]) -> list[str]:
+        return [line for line in log if line.startswith(("kvm: ", "debugfs: "))]
+
+    assert lines(recorded["log"]) == lines(model.log)
+    assert any("WARNING" in line for line in recorded["log"]) == any("WARNING" in line for line in model.log)
+
+
+def mutated(change: str) -> Comparison:
+    recorded = data("g_init_misc_register.json")
+    events = recorded["steps"][1]["events"]
+    if change == "removed":
+        del events[100:102]
+    elif change == "swapped":
+        events[100], events[101] = events[101], events[100]
+    elif change == "value":
+        next(e for e in events if e["kind"] == "exit" and e["value"] == 0)["value"] = -5
+    elif change == "cpu":
+        events[100]["cpu"] += 1
+    elif change == "task":
+        events[100]["task"] = "cpuhp/9"
+    elif change == "cut":
+        del events[-2:]
+    elif change == "longer":
+        events.append(events[-1])
+    elif change == "result":
+        recorded["steps"][1]["results"] = [-5]
+    elif change == "after":
+        recorded["after"]["after_load"]["debugfs_kvm"] = False
+    elif change == "last":
+        recorded["after"]["after"]["modules"] = []
+    elif change == "idle":
+        recorded["faults"][0]["nth"] = 7
+    return against_model(trace(recorded), {})
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ("removed", "step 2 of 4 (load), event 101"),
+        ("swapped", "step 2 of 4 (load), event 101"),
+        ("value", "step 2 of 4 (load), event"),
+        ("cpu", "step 2 of 4 (load), event 101"),
+        ("task", "step 2 of 4 (load), event 101"),
+        ("cut", "step 2 of 4 (load), event 232"),
+        ("longer", "step 2 of 4 (load), event 234"),
+        ("result", "step 2 of 4 (load), results"),
+        ("after", "what is left at 'after_load'"),
+        ("last", "what is left at 'after'"),
+        ("idle", "step 2 of 4 (load), event"),
+    ],
+)
+def test_a_changed_trace_is_told_apart(change: str, where: str) -> None:
+    """Each kind of difference is found, at its place."""
+    found = mutated(change)
+    assert found.difference is not None
+    assert found.difference.where.startswith(where)
+
+
+def test_a_fault_that_the_model_never_reaches() -> None:
+    """Where the kernel's fault does not fire in the model, equal events are not enough."""
+    recorded = data("load_default.json")
+    recorded["faults"] = [{"function": "misc_register", "nth": 9, "under": None, "value": -16}]
+    found = against_model(trace(recorded), {})
+    assert found.difference is not None
+    assert "never fired: misc_register#9=EBUSY" in found.difference.second
+
+
+def test_two_traces() -> None:
+    """Two traces of the model are compared whole, gotos and locks too; verbs must agree."""
+    one = run(scenario_of(trace(data("g_init_misc_register.json")))).trace
+    same = load(json.dumps(one.to_json()))
+    found = compare(one, same)
+    assert (found.difference, found.equal) == (None, len(list(one.events())))
+    other = run(scenario_of(trace(data("load_default.json")))).trace
+    assert compare(one, other).difference is not None
+    first = next(e for e in same.steps[1].events or [] if e[0] == "goto")
+    assert first[3] is not None
+    first[3]["label"] = "err_elsewhere"
+    difference = compare(one, same).difference
+    assert difference is not None
+    assert "err_elsewhere" in difference.second
+
+
+def test_two_kernel_traces_of_different_faults() -> None:
+    """Two logs of a kernel are compared on what both could see."""
+    a, b = (trace(data(n)) for n in ("g_init_cpuhp_setup.json", "g_init_irqfd_wq.json"))
+    found = compare(a, b)
+    assert found.difference is not None
+    assert found.difference.where.startswith("step 2 of 4")
+
+
+def test_a_cpu_list_survives_the_way_through_json() -> None:
+    """The masks of a machine with holes are part of its trace."""
+    recorded = data("load_default.json")
+    recorded["machine"] |= {"possible": "0-3,8", "present": "0-2,8", "online": "0,2,8"}
+    scenario = scenario_of(trace(recorded))
+    assert scenario.cpus.online == (0, 2, 8)
+    assert scenario_of(run(scenario).trace).cpus == scenario.cpus
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("source", {}), ("machine", {}), ("machine", {"cpus": "many"}), ("faults", [{}])],
+)
+def test_a_trace_that_does_not_say_its_scenario(key: str, value: object) -> None:
+    """What lacks a backend, CPUs or a fault's function cannot be run again."""
+    recorded = data("load_default.json")
+    recorded[key] = value
+    with pytest.raises(TraceError):
+        against_model(trace(recorded), {})
+
+
+def test_a_verb_that_the_model_does_not_have() -> None:
+    """It is named; nothing is compared half."""
+    recorded = data("load_default.json")
+    recorded["steps"][0]["verbs"] = ["fly"]
+    with pytest.raises(Misuse, match="unknown verb 'fly'"):
+        against_model(trace(recorded), {})

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every example in README and docs runs, and prints what is written there.
+
+A ``console`` block holds commands after ``$`` and what they print; a line ``...`` stands for any
+lines. A ``pycon`` block is a doctest.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("**/*.md"))]
+BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(kind: str) -> list[tuple[str, str]]:
+    return [
+        (f"{page.relative_to(TOP)}:{page.read_text(encoding='utf-8')[: m.start()].count(chr(10)) + 1}", m[2])
+        for page in PAGES
+        for m in BLOCK.finditer(page.read_text(encoding="utf-8"))
+        if m[1] == kind
+    ]
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """Return each command of a block with what it is to print."""
+    out: list[tuple[str, str]] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            out.append((line[2:], ""))
+        else:
+            out[-1] = (out[-1][0], out[-1][1] + line + "\n")
+    return out
+
+
+def matches(expected: str, printed: str) -> bool:
+    pattern = "".join("(?:.*\n)*?" if e == "..." else re.escape(e) + "\n" for e in expected.splitlines())
+    return re.fullmatch(pattern, printed) is not None
+
+
+EXAMPLES = [(place, *example) for place, block in blocks("console") for example in commands(block)]
+
+
+@pytest.mark.parametrize(("place", "command", "expected"), EXAMPLES, ids=[f"{e[0]} {e[1]}" for e in EXAMPLES])
+def test_a_command_prints_what_the_page_says(place: str, command: str, expected: str) -> None:
+    """The page and the program agree, line by line."""
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, shell=True, cwd=TOP, env=env, capture_output=True, text=True, check=False, executable="/bin/bash"
+    )
+    assert matches(expected, done.stdout + done.stderr), f"{place}: {done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize(("place", "block"), blocks("pycon"), ids=lambda v: v if ".md:" in v else "")
+def test_a_session_prints_what_the_page_says(place: str, block: str) -> None:
+    """A Python example gives what is written below it."""
+    example = doctest.DocTestParser().get_doctest(block, {}, place, place, 0)
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=report.append)
+    assert result.failed == 0, "".join(report)
+
+
+def test_there_are_examples() -> None:
+    """The pattern above finds what the pages hold."""
+    assert len(EXAMPLES) >= 8
+    assert matches("a\n...\nd\n", "a\nb\nc\nd\n")
+    assert not matches("a\nc\n", "a\nb\nc\n")

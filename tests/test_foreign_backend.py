@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A backend from a package of its own, installed beside kvm-ref, works as those that come with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+METADATA = "Metadata-Version: 2.1\nName: toy-kvm\nVersion: 1\n"
+BACKEND = '''
+"""A backend for a processor that does not exist."""
+from kvm_ref.backend import Backend
+from kvm_ref.errno import EBUSY, ENOMEM, KernelError
+from kvm_ref.linux.module import Module
+from kvm_ref.linux.slab import kfree, kzalloc
+from kvm_ref.unwind import ladder
+from kvm_ref.virt import kvm_main
+from kvm_ref.vocabulary import kernel_function
+
+
+@kernel_function(fails=EBUSY)
+def kvm_arch_enable_virtualization_cpu(k) -> "None":
+    """Turn it on."""
+    k.write("TOYCTL", 1)
+
+
+@kernel_function()
+def kvm_arch_disable_virtualization_cpu(k) -> "None":
+    """Turn it off."""
+    k.write("TOYCTL", 0)
+
+
+@kernel_function(fails=ENOMEM)
+def toy_init(k) -> "None":
+    """Come up, and forget the buffer if that fails."""
+    buffer = kzalloc(k, "toy_buffer")
+    if not buffer:
+        raise KernelError(ENOMEM)
+    k.features["buffer"] = buffer
+    with ladder(k) as goto:
+        with goto("err_init"):
+            kvm_main.kvm_init(k, "toy")
+        return
+    if goto.reached("err_init"):
+        {forgets}
+    raise goto.error
+
+
+@kernel_function()
+def toy_exit(k) -> "None":
+    """Go down."""
+    kvm_main.kvm_exit(k)
+    kfree(k, k.features["buffer"])
+
+
+class Toy(Backend):
+    name = "toy"
+    summary = "a processor that does not exist"
+    packages = ("toy_kvm",)
+    modules = (Module("kvm", toy_init, toy_exit, params=kvm_main.PARAMS),)
+    kvm_arch_enable_virtualization_cpu = staticmethod(kvm_arch_enable_virtualization_cpu)
+    {hook}
+'''
+HOOK = "kvm_arch_disable_virtualization_cpu = staticmethod(kvm_arch_disable_virtualization_cpu)"
+
+
+def install(site: Path, *, forgets: str = "kfree(k, buffer)", hook: str = HOOK, entry: str = "toy_kvm:Toy") -> None:
+    info = site / "toy_kvm-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(METADATA)
+    (info / "entry_points.txt").write_text(f"[kvm_ref.backends]\ntoy = {entry}\n")
+    (site / "toy_kvm.py").write_text(BACKEND.replace("{forgets}", forgets).replace("{hook}", hook))
+
+
+def kvm_ref(site: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    return subprocess.run(
+        [sys.executable, "-m", "kvm_ref", *args], env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_it_is_listed_and_runs(tmp_path: Path) -> None:
+    """The entry point is all that it takes; the vocabulary knows its functions."""
+    install(tmp_path)
+    assert "toy" in kvm_ref(tmp_path, "list", "backends").stdout.split()
+    done = kvm_ref(tmp_path, "run", "--backend", "toy", "--format", "json", "load", "unload")
+    assert (done.returncode, done.stderr) == (0, "")
+    data = json.loads(done.stdout)
+    assert [s["results"] for s in data["steps"]] == [[0], [0]]
+    written = [(e["cpu"], e["value"]) for e in data["steps"][0]["events"] if e["kind"] == "write"]
+    assert written == [(0, 1), (1, 1), (2, 1), (3, 1)]
+
+
+def test_its_faults_are_found_and_judged(tmp_path: Path) -> None:
+    """The matrix fails its calls too, and finds what its ladder forgets."""
+    install(tmp_path, forgets="pass")
+    done = kvm_ref(tmp_path, "matrix", "--backend", "toy", "--with", "b31e7c24b475", "--format", "json", "load")
+    assert done.returncode == 1
+    data = json.loads(done.stdout)
+    assert "kvm_arch_enable_virtualization_cpu@3" in [r["fault"] for r in data["runs"]]
+    assert data["labels"]["toy_init:err_init"] > 10
+    leaked = {f["resource"] for r in data["runs"] for f in r["findings"] if f["judge"] == "leak"}
+    assert leaked == {"kmalloc:toy_buffer"}
+
+
+def test_a_missing_hook_is_named(tmp_path: Path) -> None:
+    """A backend that lacks a hook is refused when it is loaded, by the hook's name."""
+    install(tmp_path, hook="pass")
+    done = kvm_ref(tmp_path, "run", "--backend", "toy", "load")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "kvm-ref: backend 'toy' lacks the hook kvm_arch_disable_virtualization_cpu\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("toy_kvm:Nothing", "cannot be loaded: AttributeError"),
+        ("toy_nowhere:Toy", "cannot be loaded: ModuleNotFoundError"),
+        ("toy_kvm:HOOK", "cannot be loaded"),
+        ("toy_kvm:toy_init", "is a function, expected a kvm_ref.backend.Backend"),
+    ],
+)
+def test_an_entry_point_that_is_no_backend(tmp_path: Path, entry: str, says: str) -> None:
+    """Whatever is wrong with it is said in one line, without a traceback."""
+    install(tmp_path, entry=entry)
+    done = kvm_ref(tmp_path, "run", "--backend", "toy", "load")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
