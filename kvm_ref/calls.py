@@ -20,7 +20,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -102,7 +102,7 @@ class Called:
 
     name: str
     facts: Facts | None = None
-    plain: FunctionType | None = None
+    plain: Callable[..., object] | None = None
 
 
 @functools.cache
@@ -122,7 +122,7 @@ def _functions(file: str, within: bool = False) -> dict[int, ast.FunctionDef]:
 class Text:
     """The text of one function: its syntax tree, and what its names stand for."""
 
-    def __init__(self, function: FunctionType) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         code = function.__code__
         file, line = code.co_filename, code.co_firstlineno
         self.node = _functions(file).get(line) or _functions(file, within=True).get(line)
@@ -169,7 +169,8 @@ class Text:
             case ast.While(test, body):
                 return loop(self.asks(test) + self.does(body))
             case ast.With(items, body):
-                return self.asks(*(i.context_expr for i in items)) + self.tries(body, self.suppressed(node), ())
+                opened = self.asks(*(i.context_expr for i in items))
+                return opened + self.tries(body, self.suppressed(node), ())
             case ast.Try(body, handlers, orelse, final):
                 caught = [self.does(h.body) for h in handlers]
                 return self.tries(body, caught, orelse) + self.does(final)
@@ -245,10 +246,10 @@ def _as_done(found: Called) -> Done:
 
 
 # What the functions do that leave no trace: a cache of what never changes.
-_DOES: dict[FunctionType, Done] = {}
+_DOES: dict[Callable[..., object], Done] = {}
 
 
-def _does(function: FunctionType) -> Done:
+def _does(function: Callable[..., object]) -> Done:
     if function not in _DOES:
         # If it calls itself, it does nothing more the second time.
         _DOES[function] = ()

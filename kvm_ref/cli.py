@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             top.error("no command given: expected one of run, matrix, ladder, list, compare")
         from kvm_ref import commands
 
-        status: int = getattr(commands, args.command)(args)
+        status = commands.COMMANDS[args.command](args)
         sys.stdout.flush()
         return status
     except (Misuse, TraceError) as error:

@@ -165,11 +165,11 @@ def ladder(args: argparse.Namespace) -> int:
     return 0
 
 
-def list(args: argparse.Namespace) -> int:  # noqa: A001 - the command's name
+def list_(args: argparse.Namespace) -> int:
     """List what there is."""
     from kvm_ref import listing
 
-    rows = getattr(listing, "backends_" if args.what == "backends" else args.what)(args.backend)
+    rows = listing.LISTS[args.what](args.backend)
     if args.format == "json":
         _print_json(rows)
     else:
@@ -199,3 +199,6 @@ def _read(path: str) -> Trace:
     except (OSError, UnicodeDecodeError) as error:
         raise Misuse(f"cannot read the trace {path!r}: {error}") from None
     return load(content, path)
+
+
+COMMANDS = {"run": run, "matrix": matrix, "ladder": ladder, "list": list_, "compare": compare}

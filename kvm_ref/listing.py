@@ -106,3 +106,16 @@ def params(name: str) -> Rows:
         for m in b.modules
         for p in m.params
     ]
+
+
+LISTS = {
+    "backends": backends_,
+    "functions": functions,
+    "faults": faults,
+    "labels": labels,
+    "commits": commits,
+    "judges": judges,
+    "verbs": verbs,
+    "features": features,
+    "params": params,
+}

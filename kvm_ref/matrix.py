@@ -103,12 +103,14 @@ class Plan:
         scenario: what to run.
         number: the verb that the fault falls into, counted from 0.
         local: the fault, its calls counted from the beginning of that verb; None if there is none.
+        length: how many verbs there are besides those that make the fault.
     """
 
     text: str
     scenario: Scenario
     number: int = 0
     local: Fault | None = None
+    length: int = 0
 
 
 def faults_of(
@@ -116,7 +118,8 @@ def faults_of(
 ) -> Iterator[tuple[Fault, int, Fault]]:
     """Yield every fault that a run without faults shows to be possible, in order.
 
-    Each comes with the verb that it falls into and with the same fault told from there.
+    Each comes with the verb that it falls into and with the same fault told from there. Calls that
+    release are left out: they fail only where there is nothing to release.
 
     Args:
         trace: the run, a step for each verb.
@@ -161,6 +164,7 @@ def _hits(trace: Trace, vocabulary: Vocabulary) -> Iterator[_Hit]:
                 facts = vocabulary.get(function)
                 if facts and (facts.fails or facts.effect):
                     can = not facts.only_if or (args or {}).get(facts.only_if) not in (False, None, "NULL")
+                    can = can and not facts.releases
                     yield function, at.cpu, number, can, (number, function, *stack)
                 stack.append(function)
             elif kind == "exit":
@@ -169,14 +173,14 @@ def _hits(trace: Trace, vocabulary: Vocabulary) -> Iterator[_Hit]:
 
 def plans(base: Scenario, backend: Backend, replay: Replay, *, edges: bool = False) -> Iterator[Plan]:
     """Yield every run of the matrix for one scenario; the first has no fault."""
-    yield Plan("", base)
+    yield Plan("", base, length=len(base.verbs))
     clean, _ = replay.run(base)
     for fault, number, local in faults_of(clean, Vocabulary.of(backend), edges=edges):
         yield Plan(str(fault), attrs.evolve(base, faults=(fault,)), number, local)
     if type(backend).foreign_on is not Backend.foreign_on:
         online = base.cpus.online
         for cpu in (online[0], online[-1]) if edges and len(online) > 1 else online:
-            yield Plan(f"foreign-on={cpu}", attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)))
+            yield Plan(f"foreign-on={cpu}", attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)), length=len(base.verbs))
 
 
 def judge(plan: Plan, trace: Trace, fired: bool, vocabulary: Vocabulary) -> Row:
@@ -201,12 +205,11 @@ def _goto(event: Event) -> str:
 
 
 def _result(trace: Trace, plan: Plan) -> int | None:
-    # What the user got from the verb that the fault fell into; another hypervisor falls into the
-    # first verb that fails.
+    # What the user got from the verb that the fault fell into; another hypervisor holds its CPU
+    # when the verb after its own runs.
     results = [r for step in trace.steps for r in step.results]
-    if plan.local is not None:
-        return results[plan.number]
-    return next((r for r in results if r), 0)
+    number = plan.number if plan.local else len(plan.scenario.verbs) - plan.length
+    return results[number] if number < len(results) else None
 
 
 def _blame(scenario: Scenario, backend: Backend, vocabulary: Vocabulary, finding: Finding) -> str:
@@ -290,7 +293,9 @@ def matrix(
     for seen in reached.values():
         for label, times in seen.labels.items():
             labels[label] = labels.get(label, 0) + times
+    # What all backends share need be reached on one of them.
     unreached = {name for seen in reached.values() for name in seen.unreached()}
+    unreached -= {name for seen in reached.values() for name in seen.names()}
     return Matrix(tuple(rows), dict(sorted(labels.items())), tuple(sorted(unreached)))
 
 

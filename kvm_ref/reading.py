@@ -10,8 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import typing
-from collections.abc import Iterable, Iterator, Sequence
-from types import FunctionType
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -109,7 +108,7 @@ def exits_of(facts: Facts) -> tuple[Exit, ...]:
 def _ladder(facts: Facts) -> Ladder | None:
     if not facts.jumps:
         return None
-    text = Text(typing.cast(FunctionType, facts.function))
+    text = Text(facts.function)
     found = _find(text, text.body)
     if found is None:
         return None
@@ -222,7 +221,7 @@ def _labels(goto: str, text: Text, after: Sequence[ast.stmt]) -> tuple[Done, tup
 
 @functools.cache
 def _exits(facts: Facts) -> tuple[Exit, ...]:
-    ways = _Ways(Text(typing.cast(FunctionType, facts.function)))
+    ways = _Ways(Text(facts.function))
     ways.out_of(ways.text.body, caught=False)
     ways.add("0", "success", ways.text.node)
     times: dict[str, int] = {}
@@ -265,7 +264,8 @@ class _Ways:
                 case ast.FunctionDef() | ast.Raise():
                     continue
                 case ast.stmt():
-                    self.asks(*(n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)), caught=caught)
+                    inside = [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)]
+                    self.asks(*inside, caught=caught)
                     for suite in _suites(node):
                         self.out_of(suite, caught=caught)
 
@@ -327,10 +327,10 @@ def _again(node: ast.Raise, handler: ast.ExceptHandler) -> bool:
 
 
 # Whether an error comes out of the functions that leave no trace: a cache of what never changes.
-_LEAKS: dict[FunctionType, bool] = {}
+_LEAKS: dict[Callable[..., object], bool] = {}
 
 
-def _leaks(function: FunctionType) -> bool:
+def _leaks(function: Callable[..., object]) -> bool:
     if function not in _LEAKS:
         _LEAKS[function] = False
         ways = _Ways(Text(function))

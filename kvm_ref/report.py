@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+
+import attrs
 
 from kvm_ref.compare import Comparison
 from kvm_ref.judges import Finding
@@ -74,6 +77,11 @@ def _row(row: Row) -> str:
     return _shorten(f"{head} {_shorten(last, WIDTH - len(head) - len(what) - 2)} {what}", WIDTH)
 
 
+def _alike(finding: Finding) -> tuple[str, ...]:
+    # On another CPU, with another one of its kind, or through another label it is the same finding.
+    return (finding.judge, re.sub(r"#\d+$|(?<=CPU)\d+", "", finding.resource), finding.commit)
+
+
 def _brief(finding: Finding) -> str:
     return f"{finding.judge.upper()}{' ' + finding.commit[:7] if finding.commit else ''}"
 
@@ -82,19 +90,19 @@ def matrix(done: Matrix, *, colour: bool = False) -> Iterator[str]:
     """Yield a matrix as text: a line a fault, each finding once, and a summary."""
     yield f"{'backend':<9} v {'fault':<40} {'result':<11} first goto, findings"
     yield from (_row(row) for row in done.rows)
-    alike: dict[tuple[str, str, str, str], list[Row]] = {}
-    example: dict[tuple[str, str, str, str], Finding] = {}
+    alike: dict[tuple[str, ...], list[tuple[Row, Finding]]] = {}
     for row in done.rows:
-        for f in row.findings:
-            key = (row.scenario.backend, f.judge, f.label, f.resource.partition("#")[0])
-            alike.setdefault(key, []).append(row)
-            example.setdefault(key, f)
+        for finding in row.findings:
+            alike.setdefault((row.scenario.backend, *_alike(finding)), []).append((row, finding))
     yield ""
-    yield f"findings: {sum(len(r.findings) for r in done.rows)} in {sum(bool(r.findings) for r in done.rows)} runs, {len(alike)} of a kind"
-    for (backend, *_), rows in alike.items():
-        finding = example[next(k for k, v in alike.items() if v is rows)]
-        yield f"{backend}, {len(rows)} times:"
-        yield from explain(finding)
+    runs = sum(bool(r.findings) for r in done.rows)
+    yield f"findings: {len(alike)} kinds in {runs} of {len(done.rows)} runs"
+    for (backend, *_), some in alike.items():
+        always = ", without a fault too" if any(not row.fault for row, _ in some) else ""
+        yield f"{backend}, in {len({id(row) for row, _ in some})} runs{always}; the first:"
+        first = some[0][1]
+        labels = dict.fromkeys(finding.label for _, finding in some if finding.label)
+        yield from explain(attrs.evolve(first, label=", ".join(labels)))
     if done.unreached:
         yield ""
         yield "never reached:"

@@ -27,9 +27,9 @@ def double_release(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         if before is None:
             message += ", but nobody had acquired it"
         else:
-            life, *released = before
-            acquired = str(Place(trace, life[1], life[2]))
-            message += f", but it was released before, in {Place(trace, *released)}"
+            (_, since, origin, _), when, release = before
+            acquired = str(Place(trace, since, origin))
+            message += f", but it was released before, in {Place(trace, when, release)}"
         out.append(
             Finding(
                 judge="double_release",

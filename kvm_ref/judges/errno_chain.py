@@ -9,8 +9,7 @@ invisible, so there only what must be equal is compared.
 
 from __future__ import annotations
 
-from kvm_ref.errno import Errno, ErrPtr
-from kvm_ref.judges.finding import Finding, helps
+from kvm_ref.judges.finding import Finding, user_of
 from kvm_ref.judges.index import ERRORS, Index, index, named, words_of
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Event, Step, Trace
@@ -39,8 +38,10 @@ def errno_of(value: object) -> int:
 
 def _result(step: Step, number: int) -> list[Finding]:
     # The user gets what the last outermost call gave.
-    for kind, at, function, _, value in reversed(step.events or []):
-        if kind == "exit" and not at.depth and not helps(at.task):
+    events = step.events or []
+    user = user_of(events)
+    for kind, at, function, _, value in reversed(events):
+        if kind == "exit" and not at.depth and at.task == user:
             if value in ERRORS and step.results[0] not in (value, None):
                 return [
                     Finding(
@@ -66,6 +67,7 @@ class _Chain:
     def __init__(self, seen: Index, vocabulary: Vocabulary, number: int, whole: bool) -> None:
         self.seen = seen
         self.vocabulary = vocabulary
+        self.words = words_of(vocabulary)
         self.number = number
         self.whole = whole
         self.errors: list[tuple[int, Event, int]] = []
@@ -94,21 +96,13 @@ class _Chain:
         name = f"{function}:{label}" if label else ""
         return Finding(judge="errno_chain", message=f"{function}() {message}", step=self.number, label=name)
 
-    def _own(self, function: str) -> tuple[bool, set[int], bool]:
-        # Whether the function is known, its own errors, and whether it gives no other.
-        facts = named(self.vocabulary, function)
-        fails = [failure for f in facts for failure in f.fails]
-        own = {-int(f.error if isinstance(f, ErrPtr) else f) for f in fails if isinstance(f, (Errno, ErrPtr))}
-        return bool(facts), own, bool(facts) and all(f.translates for f in facts)
-
     def _kept(self, jump: Event, leave: Event | None, label: str) -> list[Finding]:
         # A function returns what it jumped with; one that returns nothing, or only whether it
         # succeeded, cannot.
         function = jump[2]
-        if leave is None or leave[4] is None or leave[4] == "NULL":
+        if leave is None or leave[4] is None or leave[4] == "NULL" or errno_of(leave[4]) == jump[4]:
             return []
-        facts = named(self.vocabulary, function)
-        if any(f.translates or False in f.fails for f in facts) or errno_of(leave[4]) == jump[4]:
+        if function in self.words.strict or any(False in f.fails for f in named(self.vocabulary, function)):
             return []
         message = f"jumped to {label} with {errno_name(jump[4])}, but returned {errno_name(leave[4])}"
         return [self._finding(function, label, message)]
@@ -117,24 +111,25 @@ class _Chain:
         # Whether an error that a function at `depth` returns or jumps with comes from somewhere.
         _, event, value = self.errors[nth]
         _, at, function, _, _ = event
-        known, own, translates = self._own(function)
         if not label and nth:
             _, before, injected = self.errors[nth - 1]
             if before[0] == "inject" and before[1] is at and before[2] == function:
                 if injected == value:
                     return []
-                message = f"returned {errno_name(value)}, but the fault that was put in is {errno_name(injected)}"
+                message = f"returned {errno_name(value)}, but was made to fail with {errno_name(injected)}"
                 return [self._finding(function, label, message)]
-        if not known or value in own or not (label or self._bears(event)):
+        own = self.words.own.get(function)
+        if own is None or value in own or not (label or self._bears(event)):
             return []
-        lent = [] if translates else self._lent(nth, event, depth)
-        if value in lent or (not self.whole and not translates):
+        strict = function in self.words.strict
+        lent = [] if strict else self._lent(nth, event, depth)
+        if value in lent or not (self.whole or strict):
             return []
         message = f"{'jumped' if label else 'failed'} with {errno_name(value)}, but "
         if own:
-            message += f"its own errors are {', '.join(sorted(errno_name(e) for e in own))}"
+            message += f"its own are {', '.join(sorted(errno_name(e) for e in own))}"
         else:
-            message += "has no errors of its own"
+            message += "it has none of its own"
         message += f" and its callee failed with {errno_name(lent[-1])}" if lent else " and no callee failed"
         return [self._finding(function, label, message)]
 
@@ -161,15 +156,15 @@ class _Chain:
         # Whether what a call returned is an error. A function that has none of its own, and did not
         # hand one on, returned a number of another kind: kvm_add_user_return_msr() gives -1.
         _, _, function, args, value = leave
-        known, own, _ = self._own(function)
-        return not known or bool(own) or isinstance(value, str) or "line" in (args or {})
+        own = self.words.own.get(function)
+        return own is None or bool(own) or isinstance(value, str) or "line" in (args or {})
 
     def _entered(self, nth: int, event: Event, depth: int) -> int:
         # Where the call began that an error is of.
         at, function = event[1], event[2]
         for place in range(self.errors[nth][0] - 1, -1, -1):
             kind, other, name, *_ = self.seen.events[place]
-            if kind == "enter" and name == function and other.depth == depth:
-                if (other.task, other.cpu) == (at.task, at.cpu):
-                    return place
+            same = kind == "enter" and name == function and other.depth == depth
+            if same and (other.task, other.cpu) == (at.task, at.cpu):
+                return place
         return 0

@@ -48,9 +48,10 @@ def verbs_of(trace: Trace, step: int) -> str:
     return f"step {step + 1} ({' '.join(trace.steps[step].verbs)})"
 
 
-def helps(task: str) -> bool:
-    """Say whether `task` runs callbacks for another one: a CPU's hotplug thread, or an interrupt."""
-    return task == "ipi" or task.startswith("cpuhp/")
+def user_of(events: Sequence[Event]) -> str:
+    """Return the task that carries out a step: the first that is no hotplug thread and no interrupt."""
+    tasks = (at.task for _, at, *_ in events)
+    return next((t for t in tasks if t != "ipi" and not t.startswith("cpuhp/")), "")
 
 
 class Place:
@@ -96,8 +97,8 @@ class Place:
 def calls_around(events: Sequence[Event], here: int) -> list[tuple[int, Event]]:
     """Return the calls that enclose an event, innermost first, as (place, ``enter`` event).
 
-    The call that an ``enter`` or ``exit`` event is of is one of them. A task waits for what helps
-    it, so its calls follow.
+    The call that an ``enter`` or ``exit`` event is of is one of them. When a task runs something for
+    another one that waits, the calls of that one follow.
     """
     out: list[tuple[int, Event]] = []
     kind, at, *_ = events[here]
@@ -105,14 +106,26 @@ def calls_around(events: Sequence[Event], here: int) -> list[tuple[int, Event]]:
     for n in range(here, -1, -1):
         event = events[n]
         if depth == 0:
-            if not helps(at.task):
-                break
-            # What happened last before a helper began is of the call that waits for it.
-            at = event[1]
-            depth = at.depth + (event[0] == "enter")
+            waits = _waiting(events, n)
+            return out + (calls_around(events, waits) if waits >= 0 else [])
         if event[0] == "enter":
             other = event[1]
             if other.depth < depth and other.task == at.task and other.cpu == at.cpu:
                 depth = other.depth
                 out.append((n, event))
     return out
+
+
+def _waiting(events: Sequence[Event], here: int) -> int:
+    # Where the call began that is innermost before a task begins something, or -1: the nearest that
+    # is not over.
+    over: set[tuple[str, int, int]] = set()
+    for n in range(here, -1, -1):
+        kind, at, *_ = events[n]
+        if kind == "exit":
+            over.add((at.task, at.cpu, at.depth))
+        elif kind == "enter" and (at.task, at.cpu, at.depth) not in over:
+            return n
+        else:
+            over.discard((at.task, at.cpu, at.depth))
+    return -1

@@ -10,9 +10,11 @@ An `At` must be one object for each place in the trace, as the model and `kvm_re
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
+from kvm_ref.errno import Errno, ErrPtr
 from kvm_ref.trace import At, Event, Step
 from kvm_ref.vocabulary import NULL, Facts, Vocabulary
 
@@ -39,15 +41,19 @@ class Words:
         roles: the functions that acquire, release or use something, by name and by built symbol.
         dull: the functions that do neither, and have no ladder.
         own: of each function the error numbers that it gives itself, negative.
+        strict: the functions that give no other.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.roles: dict[str, Facts] = {}
         self.own: dict[str, frozenset[int]] = {}
+        self.strict: set[str] = set()
         dull = set()
         for name in {*vocabulary, *(facts.symbol for facts in vocabulary.values())}:
             known = named(vocabulary, name)
-            self.own[name] = frozenset(-errno for facts in known for errno in facts.errnos)
+            self.own[name] = frozenset(error for facts in known for error in _errors(facts))
+            if all(facts.translates for facts in known):
+                self.strict.add(name)
             # One built symbol may stand for functions that acquire different things.
             if len({(f.acquires, f.releases, f.uses) for f in known}) == 1 and _matters(known[0]):
                 self.roles[name] = known[0]
@@ -58,6 +64,14 @@ class Words:
 
 def _matters(facts: Facts) -> bool:
     return bool(facts.acquires or facts.releases or facts.uses)
+
+
+def _errors(facts: Facts) -> Iterator[int]:
+    for failure in facts.fails:
+        if isinstance(failure, ErrPtr):
+            yield -failure.error
+        elif isinstance(failure, Errno):
+            yield -failure
 
 
 def named(vocabulary: Vocabulary, name: str) -> list[Facts]:
@@ -73,7 +87,7 @@ def words_of(vocabulary: Vocabulary) -> Words:
 
 
 class Jumped:
-    """A ``goto``: the event and its place, the direct callees after it, and the function's exit if it returned."""
+    """A ``goto``: the event and its place, the direct callees after it, and the function's exit, if any."""
 
     __slots__ = ("callees", "event", "exit", "label", "place")
 
@@ -112,11 +126,12 @@ class Index:
         foreign: the writes of another hypervisor.
         gotos: the ``goto`` events.
         errors: all events with an error number.
+        balanced: the judge of locks found nothing in this step.
     """
 
     __slots__ = (
-        "_jumps", "_names", "after", "before", "deeds", "errors", "events", "foreign", "gotos", "locks",
-        "vocabulary",
+        "_jumps", "_names", "after", "balanced", "before", "deeds", "errors", "events", "foreign",
+        "gotos", "locks", "vocabulary",
     )  # fmt: skip
 
     def __init__(self, events: list[Event], vocabulary: Vocabulary) -> None:
@@ -131,50 +146,52 @@ class Index:
         self.foreign: list[Event] = []
         self.gotos: list[Event] = []
         self.errors: list[Event] = []
+        self.balanced = False
         words = words_of(vocabulary)
-        dull = words.dull
-        role_of = words.roles.get
-        deeds = self.deeds
+        dull, roles = words.dull, words.roles
+        deeds, locks = self.deeds, self.locks
         entered: dict[At, Event] = {}
         for event in [e for e in events if e[2] not in dull or e[4] in ERRORS]:
             kind, at, name, args, value = event
-            facts = role_of(name)
-            if facts is None or (kind != "enter" and kind != "exit"):
-                self._other(event)
-            elif kind == "enter":
-                entered[at] = event
-                if facts.uses and args is not None and "uses" in args:
-                    deeds.append(("use", (facts.uses, args["uses"]), event, facts))
-            elif value is not None and value in ERRORS:
-                self.errors.append(event)
-                entered.pop(at, None)
+            if kind == "enter":
+                if args is not None:
+                    entered[at] = event
+                    if "uses" in args and name in roles:
+                        deeds.append(("use", (roles[name].uses, args["uses"]), event, roles[name]))
+            elif kind == "exit":
+                if value is not None and value in ERRORS:
+                    self.errors.append(event)
+                elif name in roles:
+                    facts = roles[name]
+                    if facts.releases:
+                        enter = entered.pop(at, event)
+                        key = _released(facts, enter if enter[2] == name else event)
+                        if key is not None:
+                            deeds.append(("release", (facts.releases, key), enter, facts))
+                    if facts.acquires:
+                        if args is not None and "obj" in args:
+                            key = args["obj"]
+                        else:
+                            key = _acquired(facts, entered.get(at), event)
+                        if key is not None:
+                            deeds.append(("acquire", (facts.acquires, key), event, facts))
+            elif kind == "lock" or kind == "unlock":
+                locks.append(event)
             else:
-                enter = entered.pop(at, event)
-                if facts.releases:
-                    key = _released(facts, enter[3])
-                    if key is not None:
-                        deeds.append(("release", (facts.releases, key), enter, facts))
-                if facts.acquires:
-                    key = args["obj"] if args is not None and "obj" in args else _acquired(facts, enter, event)
-                    if key is not None:
-                        deeds.append(("acquire", (facts.acquires, key), event, facts))
+                self._other(event)
 
     def _other(self, event: Event) -> None:
-        # An event that is of no resource.
         kind, at, name, args, value = event
-        if kind == "lock" or kind == "unlock":
-            self.locks.append(event)
-        elif kind == "write":
+        if kind == "write":
             register = (at.cpu, name)
             self.before.setdefault(register, args["was"] if args else None)
             self.after[register] = value
             if at.task == "foreign":
                 self.foreign.append(event)
-        else:
-            if value in ERRORS:
-                self.errors.append(event)
-            if kind == "goto":
-                self.gotos.append(event)
+        elif value in ERRORS:
+            self.errors.append(event)
+        if kind == "goto":
+            self.gotos.append(event)
 
     def names(self) -> set[str]:
         """Return the names of everything that events are of: functions, locks, registers."""
@@ -189,21 +206,25 @@ class Index:
         return self._jumps
 
 
-def _released(facts: Facts, args: dict[str, Any] | None) -> Any:
+def _released(facts: Facts, enter: Event) -> Any:
     # What a call released: nothing if that is NULL or an error pointer.
-    key = args.get("obj") if args is not None else None
-    if key is None:
-        args = args or {}
-        key = args.get(facts.obj, args.get("name", ""))
-    return None if key == "NULL" or (key.__class__ is str and key[:8] == "ERR_PTR(") else key
+    args = enter[3]
+    if args is not None and "obj" in args:
+        key = args["obj"]
+        return None if key == "NULL" or (key.__class__ is str and key[:8] == "ERR_PTR(") else key
+    return _named(facts, args or {})
 
 
-def _acquired(facts: Facts, enter: Event, leave: Event) -> Any:
+def _acquired(facts: Facts, enter: Event | None, leave: Event) -> Any:
     # What a call acquired that does not say so, as calls of the model do: nothing if it failed.
     if not _succeeded(facts, leave[4]):
         return None
-    args = {**(enter[3] or {}), **(leave[3] or {})}
-    return args.get("mask", args.get("obj", args.get(facts.obj, args.get("name", ""))))
+    args = (enter[3] if enter and enter[2] == leave[2] else None) or {}
+    return (leave[3] or {}).get("mask", args.get("obj", _named(facts, args)))
+
+
+def _named(facts: Facts, args: dict[str, Any]) -> Any:
+    return args.get(facts.obj, args.get("name", ""))
 
 
 def _succeeded(facts: Facts, value: object) -> bool:

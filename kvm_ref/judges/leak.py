@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kvm_ref.judges.finding import Finding, Place, helps
+from kvm_ref.judges.finding import Finding, Place, user_of
 from kvm_ref.judges.index import resource_of
 from kvm_ref.judges.ledger import Ledger, Life, ledger
 from kvm_ref.text import errno_name
@@ -21,25 +21,23 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Find what is still held after a failure or an unload, and what a failure gave up."""
     book = ledger(trace, vocabulary)
     loads: list[tuple[str, int]] = []
-    known: set[int] = set()
+    known: set[tuple[int, int]] = set()
     out: list[Finding] = []
     for number, step in enumerate(trace.steps):
         if len(step.results) == 1 and (step.results[0] or 0) < 0:
             out += _failed(trace, book, number, known)
-        for text, result in zip(step.verbs, step.results, strict=True):
+        for nth, (text, result) in enumerate(zip(step.verbs, step.results, strict=True), 1):
             verb, _, module = text.partition("=")
             if verb == "load" and result == 0:
                 loads.append((module, number))
             elif verb == "unload" and result == 0:
                 kept = _since(loads, module, trace, book.after[number])
-                if text is step.verbs[-1]:
+                if nth == len(step.verbs):
                     out += _still_held(trace, book, number, kept, text, known)
     return out
 
 
-def _since(
-    loads: list[tuple[str, int]], module: str, trace: Trace, held: Iterable[Life]
-) -> list[Life]:
+def _since(loads: list[tuple[str, int]], module: str, trace: Trace, held: Iterable[Life]) -> list[Life]:
     # What is held of that which was acquired since a module was loaded that now goes. Without a name
     # it is the one that was loaded last. If none is left it is one that another had pulled in; as
     # long as the other is loaded, what belongs to it is no leak.
@@ -50,7 +48,7 @@ def _since(
     return [e for e in held if e[1] >= since and not _of_dependency(trace.steps[e[1]], e)]
 
 
-def _failed(trace: Trace, book: Ledger, number: int, known: set[int]) -> list[Finding]:
+def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]) -> list[Finding]:
     step = trace.steps[number]
     kept = [e for e in book.after[number] if e[1] == number and not _of_dependency(step, e)]
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
@@ -79,22 +77,25 @@ def _of_dependency(step: Step, life: Life) -> bool:
     if len(step.verbs) > 1 or not step.verbs[0].startswith("load"):
         return False
     # The last outermost call of the user's task is the init function of the module itself.
-    for event in reversed(step.events or ()):
+    events = step.events or []
+    user = user_of(events)
+    for event in reversed(events):
         if event is life[2]:
-            return False
-        if event[0] == "enter" and not event[1].depth and not helps(event[1].task):
+            break
+        if event[0] == "enter" and not event[1].depth and event[1].task == user:
             return True
     return False
 
 
 def _still_held(
-    trace: Trace, book: Ledger, number: int, kept: Iterable[Life], after: str, known: set[int]
+    trace: Trace, book: Ledger, number: int, kept: Iterable[Life], after: str, known: set[tuple[int, int]]
 ) -> list[Finding]:
+    # `known` are those that were found before: runs may share a step, so an event alone is not enough.
     out = []
     for key, since, event, _ in kept:
-        if id(event) in known or key[0] in book.unseen_release:
+        if (since, id(event)) in known or key[0] in book.unseen_release:
             continue
-        known.add(id(event))
+        known.add((since, id(event)))
         acquired = Place(trace, since, event)
         out.append(
             Finding(

@@ -15,7 +15,6 @@ from kvm_ref.judges.index import Deed, Index, Key, index
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
-
 # One life of a resource: what it is, the step and the event that acquired it, and another life of the
 # same name that was not over then.
 Life = tuple[Key, int, Event, "Life | None"]

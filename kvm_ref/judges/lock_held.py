@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from kvm_ref.judges.finding import Finding, Place, verbs_of
-from kvm_ref.judges.index import index
+from kvm_ref.judges.index import Index, index
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -13,32 +15,40 @@ def lock_held(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Find locks that stay held, are taken twice by one task, or unlocked by one that does not hold them."""
     out: list[Finding] = []
     for number, step in enumerate(trace.steps):
-        held: dict[tuple[str, str], Event] = {}
-
-        def found(message: str, lock: Event, number: int = number) -> None:
-            place = Place(trace, number, lock)
-            out.append(
-                Finding(
-                    judge="lock_held",
-                    message=message,
-                    step=number,
-                    label=place.label(index(trace.steps[number], vocabulary)),
-                    resource=f"lock:{lock[2]}",
-                    acquired=str(place),
-                )
-            )
-
-        for event in index(step, vocabulary).locks:
-            kind, at, name, _, _ = event
-            holder = (name, at.task)
-            if kind == "lock":
-                if holder in held:
-                    found(f"{at.task} takes {name} twice, again in {Place(trace, number, event)}", held[holder])
-                held[holder] = event
-            elif held.pop(holder, None) is None:
-                found(f"{at.task} unlocks {name} without holding it", event)
-        # A machine that stopped in a bug holds what it held.
-        if None not in step.results:
-            for (name, task), event in held.items():
-                found(f"{task} still holds {name} at the end of {verbs_of(trace, number)}", event)
+        seen = index(step, vocabulary)
+        if not seen.balanced:
+            wrong = [
+                _finding(trace, number, seen, message, lock) for message, lock in _wrong(trace, number, seen)
+            ]
+            seen.balanced = not wrong
+            out += wrong
     return out
+
+
+def _wrong(trace: Trace, number: int, seen: Index) -> Iterator[tuple[str, Event]]:
+    held: dict[tuple[str, str], Event] = {}
+    for event in seen.locks:
+        kind, at, name, _, _ = event
+        holder = (name, at.task)
+        if kind == "lock":
+            if holder in held:
+                yield f"{at.task} takes {name} twice, again in {Place(trace, number, event)}", held[holder]
+            held[holder] = event
+        elif held.pop(holder, None) is None:
+            yield f"{at.task} unlocks {name} without holding it", event
+    # A machine that stopped in a bug holds what it held.
+    if None not in trace.steps[number].results:
+        for (name, task), event in held.items():
+            yield f"{task} still holds {name} at the end of {verbs_of(trace, number)}", event
+
+
+def _finding(trace: Trace, number: int, seen: Index, message: str, lock: Event) -> Finding:
+    place = Place(trace, number, lock)
+    return Finding(
+        judge="lock_held",
+        message=message,
+        step=number,
+        label=place.label(seen),
+        resource=f"lock:{lock[2]}",
+        acquired=str(place),
+    )

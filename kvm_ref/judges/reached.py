@@ -74,7 +74,8 @@ class Reached:
 
     def names(self) -> set[str]:
         """Return the names of all labels and exits that were reached."""
-        return {*self.labels, *self.exits, *(f"{f.name}:0" for f in self._functions() if f.name in self._succeeded)}
+        succeeded = [f"{f.name}:0" for f in self._functions() if f.name in self._succeeded]
+        return {*self.labels, *self.exits, *succeeded}
 
     def unreached(self) -> list[str]:
         """Return the labels and exits that were not, of the functions that were seen in any trace."""

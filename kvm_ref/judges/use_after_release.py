@@ -14,14 +14,14 @@ def use_after_release(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Find what is used after it was released."""
     book = ledger(trace, vocabulary)
     out = []
-    for number, event, key, (life, *released) in book.used:
+    for number, event, key, (life, when, release) in book.used:
         resource = resource_of(key)
         place = Place(trace, number, event)
         out.append(
             Finding(
                 judge="use_after_release",
                 message=f"{event[2]}() uses {resource} in {place}, "
-                f"but it was released in {Place(trace, *released)}",
+                f"but it was released in {Place(trace, when, release)}",
                 step=number,
                 label=place.label(book.indexes[number]),
                 resource=resource,

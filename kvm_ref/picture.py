@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A function's ladder as text, and as a picture: dot for Graphviz, mermaid for Markdown.
+
+All of it is read from the model's own text (`kvm_ref.reading`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from kvm_ref.calls import Branch, Call, Done, Leave, Loop
+from kvm_ref.reading import Ladder, exits_of, ladder_of
+from kvm_ref.vocabulary import Facts
+
+
+def to_json(facts: Facts) -> dict[str, Any]:
+    """Return a function's ladder, or null for none, and its ways out."""
+    ladder = ladder_of(facts)
+    return {
+        "function": facts.name,
+        "file": facts.file,
+        "ladder": ladder.to_json() if ladder else None,
+        "exits": [{"name": e.name, "kind": e.kind} for e in exits_of(facts)],
+    }
+
+
+def text(facts: Facts) -> Iterator[str]:
+    """Yield the jumps, then the labels with what each undoes, then the other ways out."""
+    ladder = ladder_of(facts)
+    yield f"{facts.name}() in {facts.file}"
+    if ladder:
+        yield ""
+        width = max((len(_why(j.calls)) for j in ladder.gotos), default=0)
+        for jump in ladder.gotos:
+            yield f"    {_why(jump.calls):<{width}}  fails: goto {jump.label};"
+        for label in ladder.labels:
+            yield f"{label.name}:"
+            yield from (f"    {line}" for line in _undo(label.undo))
+    others = [e for e in exits_of(facts) if e.kind != "goto"]
+    if others:
+        yield ""
+        yield "leaves without a goto:"
+        for way in others:
+            yield f"    {_way(facts, way.name, way.kind)}"
+
+
+def _why(calls: tuple[str, ...]) -> str:
+    return ", ".join(f"{name}()" for name in calls) or "a check"
+
+
+def _way(facts: Facts, name: str, kind: str) -> str:
+    what = name.removeprefix(f"{facts.name}:")
+    if kind == "success":
+        return "return, all done"
+    return f"return {what}" if kind == "raise" else f"{what}() fails"
+
+
+def _undo(done: Done) -> Iterator[str]:
+    for part in done:
+        if isinstance(part, Call):
+            yield f"{'->' if part.indirect else ''}{part.name}();"
+        elif isinstance(part, Loop):
+            yield "for each:"
+            yield from (f"    {line}" for line in _undo(part.body))
+        elif isinstance(part, Branch):
+            for n, way in enumerate(part.ways):
+                if way:
+                    yield "either:" if n == 0 and all(part.ways) else "perhaps:" if not all(part.ways) else "or:"
+                    yield from (f"    {line}" for line in _undo(way))
+        elif isinstance(part, Leave):
+            yield "next;" if part.turn else "return;"
+        else:
+            yield from _undo(part.body)
+
+
+def _quote(text: str) -> str:
+    # A JSON string is a dot string, too.
+    return json.dumps(text, ensure_ascii=False)
+
+
+def dot(facts: Facts) -> Iterator[str]:
+    """Yield the ladder as a dot graph: the steps down the left, the labels down the right."""
+    ladder = _needed(facts)
+    yield f"digraph {_quote(facts.name)} {{"
+    yield '  graph [rankdir=TB, labelloc=t, label=' + _quote(f"{facts.name}()") + "];"
+    yield '  node [shape=box, fontname="monospace"];'
+    for n, jump in enumerate(ladder.gotos):
+        yield f"  step{n} [label={_quote(_why(jump.calls))}];"
+    yield '  done [label="return 0", shape=oval];'
+    for n, label in enumerate(ladder.labels):
+        lines = "\n".join([f"{label.name}:", *_undo(label.undo)])
+        yield f"  label{n} [label={_quote(lines)}, style=filled];"
+    yield '  failed [label="return the error", shape=oval];'
+    names = [label.name for label in ladder.labels]
+    for n, jump in enumerate(ladder.gotos):
+        yield f"  step{n} -> {f'step{n + 1}' if n + 1 < len(ladder.gotos) else 'done'};"
+        yield f"  step{n} -> label{names.index(jump.label)} [style=dashed, color=red, label={_quote('goto')}];"
+    for n in range(len(names)):
+        yield f"  label{n} -> {f'label{n + 1}' if n + 1 < len(names) else 'failed'};"
+    yield "}"
+
+
+def mermaid(facts: Facts) -> Iterator[str]:
+    """Yield the ladder as a mermaid flow chart."""
+    ladder = _needed(facts)
+    yield "flowchart TD"
+    for n, jump in enumerate(ladder.gotos):
+        yield f"  step{n}[{_entities(_why(jump.calls))}]"
+    yield "  done([return 0])"
+    for n, label in enumerate(ladder.labels):
+        lines = "<br/>".join(_entities(line.strip())[1:-1] for line in (f"{label.name}:", *_undo(label.undo)))
+        yield f'  label{n}["{lines}"]'
+    yield "  failed([return the error])"
+    names = [label.name for label in ladder.labels]
+    for n, jump in enumerate(ladder.gotos):
+        yield f"  step{n} --> {f'step{n + 1}' if n + 1 < len(ladder.gotos) else 'done'}"
+        yield f"  step{n} -. goto .-> label{names.index(jump.label)}"
+    for n in range(len(names)):
+        yield f"  label{n} --> {f'label{n + 1}' if n + 1 < len(names) else 'failed'}"
+
+
+def _entities(text: str) -> str:
+    # What mermaid would take for its own syntax, within quotes.
+    for char, entity in (("&", "&amp;"), ('"', "&quot;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(char, entity)
+    return f'"{text}"'
+
+
+def _needed(facts: Facts) -> Ladder:
+    # A function without gotos has a picture too: its steps are its ways out.
+    return ladder_of(facts) or Ladder(facts.name, (), ())
