@@ -45,7 +45,7 @@ class Backend:
     config: ClassVar[frozenset[str]] = frozenset({"KVM_GENERIC_HARDWARE_ENABLING"})
 
     # A subclass sets these to staticmethod(function).
-    kvm_arch_enable_virtualization_cpu: Callable[[Kernel], int | None]
+    kvm_arch_enable_virtualization_cpu: Callable[[Kernel], None]
     kvm_arch_disable_virtualization_cpu: Callable[[Kernel], None]
     kvm_arch_enable_virtualization: Callable[[Kernel], None] | None = None
     kvm_arch_disable_virtualization: Callable[[Kernel], None] | None = None

@@ -8,21 +8,20 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from kvm_ref import backend as backends
-from kvm_ref import compare as comparing
 from kvm_ref import fault as faults
 from kvm_ref import report, text
 from kvm_ref.backend import Backend
+from kvm_ref.blame import Blame
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
-from kvm_ref.judges import judge_all
-from kvm_ref.matrix import VERBS, Blame, Matrix
+from kvm_ref.judges import Finding, judge_all
+from kvm_ref.matrix import VERBS, Matrix
 from kvm_ref.matrix import matrix as run_matrix
 from kvm_ref.matrix import scenarios
 from kvm_ref.misuse import Misuse, nearest
@@ -102,7 +101,13 @@ def run(args: argparse.Namespace) -> int:
         attrs.evolve(f, fault=" ".join(map(str, plan)), command=command(scenario))
         for f in judge_all(done.trace, vocabulary)
     ]
-    findings = list(Blame(backend)(scenario, findings))
+
+
+    def again(commit: str) -> Sequence[Finding]:
+        mended = attrs.evolve(scenario, commits={**scenario.commits, commit: True})
+        return judge_all(run_scenario(mended, backend).trace, vocabulary)
+
+    findings = Blame(scenario.commits)(findings, again)
     if args.format == "json":
         data = done.trace.to_json()
         data["findings"] = [f.to_json() for f in findings]
@@ -134,6 +139,8 @@ def matrix(args: argparse.Namespace) -> int:
     edges = args.fail_cpus == "edges"
     done: Matrix
     if int(args.jobs) > 1:
+        from concurrent.futures import ProcessPoolExecutor
+
         with ProcessPoolExecutor(int(args.jobs)) as executor:
             done = run_matrix(bases, executor, jobs=int(args.jobs), edges=edges)
     else:
@@ -179,6 +186,8 @@ def list_(args: argparse.Namespace) -> int:
 
 def compare(args: argparse.Namespace) -> int:
     """Compare traces; status 1 if they differ."""
+    from kvm_ref import compare as comparing
+
     if len(args.traces) > 2:
         raise Misuse(f"compare takes one trace or two, not {len(args.traces)}")
     traces = [_read(path) for path in args.traces]

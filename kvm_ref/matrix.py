@@ -10,22 +10,24 @@ one left behind.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from kvm_ref import backend as backends
 from kvm_ref.backend import Backend
+from kvm_ref.blame import Blame
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, Reached, judge_all
-from kvm_ref.kernel import Commit
 from kvm_ref.replay import Replay
 from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario, run
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 FORMAT = "kvm-ref-matrix/1"
 VERBS = ("load", "unload", "load", "unload")
@@ -212,51 +214,28 @@ def _result(trace: Trace, plan: Plan) -> int | None:
     return results[number] if number < len(results) else None
 
 
-def _blame(scenario: Scenario, backend: Backend, vocabulary: Vocabulary, finding: Finding) -> str:
-    # The upstream commit that mends a finding: the one with which the same run no longer has it.
-    for commit in sorted(Commit.known.values(), key=lambda c: c.hash):
-        if commit.default or any(commit.hash.startswith(h[:12]) for h in scenario.commits):
-            continue
-        mended = attrs.evolve(scenario, commits={**scenario.commits, commit.hash: True})
-        again = judge_all(run(mended, backend).trace, vocabulary)
-        if not any(f.judge == finding.judge and f.resource == finding.resource for f in again):
-            return commit.hash
-    return ""
-
-
-class Blame:
-    """Which upstream commit mends a finding; asked once for findings that are alike."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._vocabulary = Vocabulary.of(backend)
-        self._known: dict[tuple[str, ...], str] = {}
-
-    def __call__(self, scenario: Scenario, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        """Return the findings with the commit that mends each, where there is one."""
-        out = []
-        for finding in findings:
-            alike = (finding.judge, finding.resource, finding.label)
-            if alike not in self._known:
-                self._known[alike] = _blame(scenario, self._backend, self._vocabulary, finding)
-            out.append(attrs.evolve(finding, commit=self._known[alike]))
-        return tuple(out)
-
-
 def rows_of(base: Scenario, wanted: slice, edges: bool) -> tuple[list[Row], Reached]:
     """Run and judge a part of the matrix of one scenario; a worker process does this."""
     backend = backends.load(base.backend)
     vocabulary = Vocabulary.of(backend)
     replay = Replay(base, backend)
-    blame = Blame(backend)
+    blame = Blame(base.commits)
+    mended: dict[str, Replay] = {}
     reached = Reached(vocabulary)
     rows = []
     for plan in list(plans(base, backend, replay, edges=edges))[wanted]:
+
+        def again(commit: str, plan: Plan = plan) -> list[Finding]:
+            if commit not in mended:
+                mended[commit] = Replay(attrs.evolve(base, commits={**base.commits, commit: True}), backend)
+            trace, _ = mended[commit].run(plan.scenario, plan.number, plan.local)
+            return judge_all(trace, vocabulary)
+
         trace, fired = replay.run(plan.scenario, plan.number, plan.local)
         reached.add(trace)
         row = judge(plan, trace, fired, vocabulary)
         if row.findings:
-            row = attrs.evolve(row, findings=blame(plan.scenario, row.findings))
+            row = attrs.evolve(row, findings=tuple(blame(row.findings, again)))
         rows.append(row)
     return rows, reached
 

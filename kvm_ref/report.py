@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
-from kvm_ref.compare import Comparison
 from kvm_ref.judges import Finding
 from kvm_ref.linux.cpumask import format_list
 from kvm_ref.matrix import Matrix, Row
 from kvm_ref.scenario import Run, Scenario
 from kvm_ref.text import errno_name, state, tree, verdict
+
+if TYPE_CHECKING:
+    from kvm_ref.compare import Comparison
 
 WIDTH = 100
 
@@ -79,7 +82,7 @@ def _row(row: Row) -> str:
 
 def _alike(finding: Finding) -> tuple[str, ...]:
     # On another CPU, with another one of its kind, or through another label it is the same finding.
-    return (finding.judge, re.sub(r"#\d+$|(?<=CPU)\d+", "", finding.resource), finding.commit)
+    return (finding.judge, re.sub(r"[#@]\d+$", "", finding.resource), finding.commit)
 
 
 def _brief(finding: Finding) -> str:

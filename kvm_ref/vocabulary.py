@@ -18,9 +18,9 @@ anything else   a pointer: ``"ptr"``, ``"NULL"`` or ``"ERR_PTR(-12)"``
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
@@ -141,21 +141,21 @@ def pointer(value: object) -> str:
 # One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
 # time of a traced call. {obj} and {args} are expressions over those parameters.
 _WRAPPER = """
-def {name}({params}):
+def traced({params}):
     {config}at = k.at
     emit = k.emit
     {enter}
-    if "{name}" in k.armed:
+    if NAME in k.armed:
         struck = k.strike(FACTS, {args})
         if struck is not None:
-            emit(("exit", at, "{name}", None, {struck}))
+            emit(("exit", at, NAME, None, {struck}))
             return struck[0]
     {gone}k.at = at.inner or at.deeper()
     try:
         r = FN({params})
     except KernelError as error:
         k.at = at
-        emit(("exit", at, "{name}", {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
+        emit(("exit", at, NAME, {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
         raise
     k.at = at
     {leave}
@@ -167,7 +167,7 @@ def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any
     function = facts.function
     types = {n: getattr(t, "__name__", str(t)) for n, t in function.__annotations__.items()}
     annotation = types.get("return", "None")
-    params = [p for p in inspect.signature(function).parameters]
+    params = function.__code__.co_varnames[: function.__code__.co_argcount]
     if annotation == "None":
         value = "0" if facts.errnos else "None"
     elif annotation in ("int", "bool"):
@@ -186,22 +186,21 @@ def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any
         recorded["uses"] = shown(obj or params[1])
     elif facts.acquires and obj and not obj.endswith("]"):
         recorded["obj"] = shown(obj)
-    leave = f'emit(("exit", at, "{facts.name}", None, {value}))'
+    leave = f'emit(("exit", at, NAME, None, {value}))'
     if facts.acquires:
         got = {"None": "True", "int": "r >= 0", "bool": "r"}.get(annotation, 'v == "ptr"')
         leave = (
             f"v = {value}\n"
             f'    done = {{"obj": {shown(obj) if obj else "r.id"}}} if {got} else None\n'
-            f'    emit(("exit", at, "{facts.name}", done, v))'
+            f'    emit(("exit", at, NAME, done, v))'
         )
-    enter = [f'emit(("enter", at, "{facts.name}", None, None))']
+    enter = ['emit(("enter", at, NAME, None, None))']
     if recorded:
         enter = [
             "args = {" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}",
-            f'emit(("enter", at, "{facts.name}", args, None))',
+            'emit(("enter", at, NAME, args, None))',
         ]
     source = _WRAPPER.format(
-        name=facts.name,
         params=", ".join(params),
         args="args" if recorded else "None",
         enter="\n    ".join(enter),
@@ -211,6 +210,7 @@ def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     names: dict[str, Any] = {
+        "NAME": facts.name,
         "FACTS": facts,
         "FN": function,
         "ErrPtr": ErrPtr,
@@ -218,9 +218,15 @@ def _compile(facts: Facts, obj: str, args: tuple[str, ...]) -> Callable[..., Any
         "ident": ident,
         "pointer": pointer,
     }
-    exec(compile(source, f"<traced {facts.name}>", "exec"), names)
-    wrapper: Callable[..., Any] = names[facts.name]
+    exec(_code(source), names)
+    wrapper: Callable[..., Any] = names["traced"]
     return wrapper
+
+
+@functools.cache
+def _code(source: str) -> CodeType:
+    # Most functions have the wrapper of some other one.
+    return compile(source, "<traced>", "exec")
 
 
 def kernel_function(
@@ -287,7 +293,7 @@ def facts_of(function: object) -> Facts | None:
     """Return the facts of a kernel function as `kernel_function` returned it, or None of any other."""
     names = getattr(function, "__globals__", {})
     facts = names.get("FACTS")
-    return facts if isinstance(facts, Facts) and names.get(facts.name) is function else None
+    return facts if isinstance(facts, Facts) and names.get("traced") is function else None
 
 
 def declared() -> Iterator[Facts]:

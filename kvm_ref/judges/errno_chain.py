@@ -9,11 +9,16 @@ invisible, so there only what must be equal is compared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kvm_ref.judges.finding import Finding, user_of
 from kvm_ref.judges.index import ERRORS, Index, index, named, words_of
 from kvm_ref.text import errno_name
-from kvm_ref.trace import Event, Step, Trace
+from kvm_ref.trace import At, Event, Step, Trace
 from kvm_ref.vocabulary import Vocabulary
+
+# What each value that tells of an error number tells: the number, or a pointer that encodes it.
+BEARING: Mapping[object, int] = {n: n for n in ERRORS} | {f"ERR_PTR({n})": n for n in ERRORS}
 
 
 def errno_chain(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
@@ -27,13 +32,6 @@ def errno_chain(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         if seen.gotos or not _plain(seen, vocabulary):
             out += _Chain(seen, vocabulary, number, whole).judged()
     return out
-
-
-def errno_of(value: object) -> int:
-    """Return the error number that a value bears, negative as in C, or 0."""
-    if isinstance(value, str) and value.startswith("ERR_PTR(") and value[8:-1].lstrip("-").isdigit():
-        value = int(value[8:-1])
-    return value if isinstance(value, int) and value in ERRORS else 0
 
 
 def _result(step: Step, number: int) -> list[Finding]:
@@ -70,11 +68,7 @@ class _Chain:
         self.words = words_of(vocabulary)
         self.number = number
         self.whole = whole
-        self.errors: list[tuple[int, Event, int]] = []
-        for place, event in enumerate(seen.events):
-            value = event[4]
-            if value in ERRORS or (value.__class__ is str and value[:8] == "ERR_PTR("):
-                self.errors.append((place, event, errno_of(value)))
+        self.errors = [(place, event) for place, event in enumerate(seen.events) if event[4] in BEARING]
 
     def judged(self) -> list[Finding]:
         """Return the findings of this step."""
@@ -82,7 +76,7 @@ class _Chain:
         jumps = self.seen.jumps()
         after = {id(jump.exit): jump for jump in jumps}
         at_jump = {id(jump.event): jump for jump in jumps}
-        for nth, (_, event, _) in enumerate(self.errors):
+        for nth, (_, event) in enumerate(self.errors):
             jump = after.get(id(event))
             if event[0] == "exit" and jump is None and isinstance(event[4], int):
                 out += self._comes(nth, event[1].depth, "")
@@ -100,23 +94,24 @@ class _Chain:
         # A function returns what it jumped with; one that returns nothing, or only whether it
         # succeeded, cannot.
         function = jump[2]
-        if leave is None or leave[4] is None or leave[4] == "NULL" or errno_of(leave[4]) == jump[4]:
+        if leave is None or leave[4] is None or leave[4] == "NULL" or BEARING.get(leave[4]) == jump[4]:
             return []
         if function in self.words.strict or any(False in f.fails for f in named(self.vocabulary, function)):
             return []
-        message = f"jumped to {label} with {errno_name(jump[4])}, but returned {errno_name(leave[4])}"
+        returned = errno_name(BEARING.get(leave[4], leave[4]))
+        message = f"jumped to {label} with {errno_name(jump[4])}, but returned {returned}"
         return [self._finding(function, label, message)]
 
     def _comes(self, nth: int, depth: int, label: str) -> list[Finding]:
         # Whether an error that a function at `depth` returns or jumps with comes from somewhere.
-        _, event, value = self.errors[nth]
-        _, at, function, _, _ = event
+        _, event = self.errors[nth]
+        _, at, function, _, value = event
         if not label and nth:
-            _, before, injected = self.errors[nth - 1]
+            _, before = self.errors[nth - 1]
             if before[0] == "inject" and before[1] is at and before[2] == function:
-                if injected == value:
+                if before[4] == value:
                     return []
-                message = f"returned {errno_name(value)}, but was made to fail with {errno_name(injected)}"
+                message = f"returned {errno_name(value)}, but was made to fail with {errno_name(before[4])}"
                 return [self._finding(function, label, message)]
         own = self.words.own.get(function)
         if own is None or value in own or not (label or self._bears(event)):
@@ -138,16 +133,16 @@ class _Chain:
         # the last that failed below a callee, which may have told it by another way than its value.
         at = event[1]
         out: list[int] = []
-        start = self._entered(nth, event, depth)
-        for place, callee, value in reversed(self.errors[:nth]):
-            if place < start:
-                break
+        end = self.errors[nth][0]
+        for place, callee in reversed(self.errors[:nth]):
             if callee[0] != "exit" or not self._bears(callee):
                 continue
             other = callee[1]
-            direct = (other.task, other.cpu) == (at.task, at.cpu) and other.depth == depth + 1
+            direct = _same(other, at, depth + 1)
             if direct or not out:
-                out.append(value)
+                if self._begins(event, depth, place, end):
+                    break
+                out.append(BEARING[callee[4]])
             if direct:
                 break
         return out
@@ -159,12 +154,14 @@ class _Chain:
         own = self.words.own.get(function)
         return own is None or bool(own) or isinstance(value, str) or "line" in (args or {})
 
-    def _entered(self, nth: int, event: Event, depth: int) -> int:
-        # Where the call began that an error is of.
+    def _begins(self, event: Event, depth: int, start: int, end: int) -> bool:
+        # Whether the call that an error is of begins between two places.
         at, function = event[1], event[2]
-        for place in range(self.errors[nth][0] - 1, -1, -1):
-            kind, other, name, *_ = self.seen.events[place]
-            same = kind == "enter" and name == function and other.depth == depth
-            if same and (other.task, other.cpu) == (at.task, at.cpu):
-                return place
-        return 0
+        for other in self.seen.events[start:end]:
+            if other[2] == function and other[0] == "enter" and _same(other[1], at, depth):
+                return True
+        return False
+
+
+def _same(one: At, other: At, depth: int) -> bool:
+    return one.depth == depth and one.task == other.task and one.cpu == other.cpu

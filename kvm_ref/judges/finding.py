@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from kvm_ref.judges.index import Index, encloses
+from kvm_ref.judges.index import Index, encloses, place_of
 from kvm_ref.trace import At, Event, Trace
 
 
@@ -60,7 +60,7 @@ class Place:
     def __init__(self, trace: Trace, step: int, event: Event) -> None:
         self.events = trace.steps[step].events or []
         self.step = verbs_of(trace, step)
-        self.here = next(n for n, other in enumerate(self.events) if other is event)
+        self.here = place_of(self.events, event)
         self.calls = calls_around(self.events, self.here)
 
     def __str__(self) -> str:
@@ -80,18 +80,17 @@ class Place:
         """
         jumps = seen.jumps()
         for start, call in self.calls if jumps else ():
-            end = self._end(call[1]) if later else self.here
             for jump in reversed(jumps):
-                if start < jump.place < end and jump.event[2] == call[2] and encloses(call[1], jump.event[1]):
+                if jump.event[2] != call[2] or not encloses(call[1], jump.event[1]):
+                    continue
+                before = start < jump.place < self.here
+                if before or (later and jump.place > self.here and not self._over(call[1], jump.place)):
                     return f"{call[2]}:{jump.label}"
         return ""
 
-    def _end(self, at: At) -> int:
-        # Where the call at `at` that runs here returns.
-        for n in range(self.here, len(self.events)):
-            if self.events[n][1] is at and self.events[n][0] == "exit":
-                return n
-        return len(self.events)
+    def _over(self, at: At, place: int) -> bool:
+        # Whether the call at `at` that runs here has returned before `place`.
+        return any(e[1] is at and e[0] == "exit" for e in self.events[self.here : place])
 
 
 def calls_around(events: Sequence[Event], here: int) -> list[tuple[int, Event]]:

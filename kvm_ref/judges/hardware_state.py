@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from kvm_ref.judges.finding import Finding, Place
-from kvm_ref.judges.index import Index, Register, index
+from kvm_ref.judges.index import Register, index
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -20,7 +20,7 @@ def hardware_state(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Find registers that do not hold what they held before KVM touched them."""
     out: list[Finding] = []
     original: dict[Register, Any] = {}
-    now: dict[Register, Any] = {}
+    now: dict[Register, tuple[int, Event]] = {}
     known: set[tuple[Register, Any]] = set()
     seen = [index(step, vocabulary) for step in trace.steps]
     for number, step in enumerate(trace.steps):
@@ -28,7 +28,7 @@ def hardware_state(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         if not before and not now:
             continue
         original = {**before, **original}
-        now.update(seen[number].after)
+        now.update({register: (number, event) for register, event in seen[number].last.items()})
         for event in seen[number].foreign:
             original = _owned(original, event)
             before = _owned(before, event)
@@ -38,17 +38,17 @@ def hardware_state(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
             due, what = original, "before KVM first wrote it"
         else:
             continue
-        for register in [r for r, value in due.items() if now[r] != value]:
-            if (register, now[register]) in known:
+        for register in [r for r, value in due.items() if now[r][1][4] != value]:
+            writer, event = now[register]
+            if (register, event[4]) in known:
                 continue
-            known.add((register, now[register]))
+            known.add((register, event[4]))
             cpu, name = register
-            writer, event = _last(seen[: number + 1], register)
             place = Place(trace, writer, event)
             out.append(
                 Finding(
                     judge="hardware_state",
-                    message=f"{name} of CPU {cpu} is {_hex(now[register])} after {step.verbs[-1]}, "
+                    message=f"{name} of CPU {cpu} is {_hex(event[4])} after {step.verbs[-1]}, "
                     f"but was {_hex(due[register])} {what}; written last in {place}",
                     step=number,
                     label=place.label(seen[writer]),
@@ -67,15 +67,6 @@ def _owned(held: dict[Register, Any], event: Event) -> dict[Register, Any]:
         return {**held, register: value}
     changed = was ^ value
     return {**held, register: held[register] & ~changed | value & changed}
-
-
-def _last(seen: list[Index], register: Register) -> tuple[int, Event]:
-    # The last write of a register.
-    for number in range(len(seen) - 1, -1, -1):
-        for event in reversed(seen[number].events):
-            if event[0] == "write" and (event[1].cpu, event[2]) == register:
-                return number, event
-    raise AssertionError(f"nobody wrote {register}")
 
 
 def _hex(value: object) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from operator import itemgetter
 from typing import Any
 
 from kvm_ref.errno import Errno, ErrPtr
@@ -87,26 +86,34 @@ def words_of(vocabulary: Vocabulary) -> Words:
 
 
 class Jumped:
-    """A ``goto``: the event and its place, the direct callees after it, and the function's exit, if any."""
+    """A ``goto``: its place and label, the direct callees after it, and the function's exit, if any."""
 
     __slots__ = ("callees", "event", "exit", "label", "place")
 
-    def __init__(self, events: list[Event], event: Event) -> None:
-        self.event = event
-        self.place = next(n for n, other in enumerate(events) if other is event)
+    def __init__(self, events: list[Event], place: int) -> None:
+        self.place = place
+        self.event = events[place]
         self.exit: Event | None = None
-        _, inside, function, args, _ = event
+        _, inside, function, args, _ = self.event
         self.label = str((args or {}).get("label"))
         callees = []
-        for n in range(self.place + 1, len(events)):
-            kind, at, name, _, _ = events[n]
+        for event in events[place + 1 :]:
+            at = event[1]
             if at is inside:
-                if kind == "enter":
-                    callees.append(name)
-            elif kind == "exit" and name == function and encloses(at, inside):
-                self.exit = events[n]
+                if event[0] == "enter":
+                    callees.append(event[2])
+            elif event[2] == function and event[0] == "exit" and encloses(at, inside):
+                self.exit = event
                 break
         self.callees = tuple(callees)
+
+
+def place_of(events: list[Event], event: Event) -> int:
+    """Return the place of an event in its step; another one may be equal to it."""
+    place = events.index(event)
+    while events[place] is not event:
+        place = events.index(event, place + 1)
+    return place
 
 
 def encloses(outer: At, inner: At) -> bool:
@@ -121,32 +128,33 @@ class Index:
         deeds: what was done with resources, in order. A release counts from when it returned,
             and one that failed does not count.
         locks: the ``lock`` and ``unlock`` events.
-        before, after: what each register that was written held before the first write, and after
-            the last.
+        before: what each register held before the first write of it.
+        last: the last write of each register.
         foreign: the writes of another hypervisor.
         gotos: the ``goto`` events.
         errors: all events with an error number.
         balanced: the judge of locks found nothing in this step.
+        counted_by: the last who counted what was reached in this step.
     """
 
     __slots__ = (
-        "_jumps", "_names", "after", "balanced", "before", "deeds", "errors", "events", "foreign",
-        "gotos", "locks", "vocabulary",
+        "_jumps", "balanced", "before", "counted_by", "deeds", "errors", "events", "foreign", "gotos", "last",
+        "locks", "vocabulary",
     )  # fmt: skip
 
     def __init__(self, events: list[Event], vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.events = events
         self._jumps: list[Jumped] | None = None
-        self._names: set[str] | None = None
         self.deeds: list[Deed] = []
         self.locks: list[Event] = []
         self.before: dict[Register, Any] = {}
-        self.after: dict[Register, Any] = {}
+        self.last: dict[Register, Event] = {}
         self.foreign: list[Event] = []
         self.gotos: list[Event] = []
         self.errors: list[Event] = []
         self.balanced = False
+        self.counted_by: object = None
         words = words_of(vocabulary)
         dull, roles = words.dull, words.roles
         deeds, locks = self.deeds, self.locks
@@ -185,7 +193,7 @@ class Index:
         if kind == "write":
             register = (at.cpu, name)
             self.before.setdefault(register, args["was"] if args else None)
-            self.after[register] = value
+            self.last[register] = event
             if at.task == "foreign":
                 self.foreign.append(event)
         elif value in ERRORS:
@@ -193,16 +201,10 @@ class Index:
         if kind == "goto":
             self.gotos.append(event)
 
-    def names(self) -> set[str]:
-        """Return the names of everything that events are of: functions, locks, registers."""
-        if self._names is None:
-            self._names = set(map(itemgetter(2), self.events))
-        return self._names
-
     def jumps(self) -> list[Jumped]:
         """Return the ``goto`` events, each with what followed."""
         if self._jumps is None:
-            self._jumps = [Jumped(self.events, event) for event in self.gotos]
+            self._jumps = [Jumped(self.events, place_of(self.events, event)) for event in self.gotos]
         return self._jumps
 
 

@@ -54,10 +54,11 @@ def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
     out = _still_held(trace, book, number, kept, verb, known)
     still = {life[0] for life in book.after[number]}
-    for (key, since, event, _), _, release in book.lost[number]:
-        if key in still or key[0] in book.unseen_acquire:
+    for key, since, event, _ in book.after[number - 1] if number else ():
+        before = None if key in still or key[0] in book.unseen_acquire else book.released(number, key)
+        if before is None:
             continue
-        released = Place(trace, number, release)
+        released = Place(trace, before[1], before[2])
         out.append(
             Finding(
                 judge="leak",

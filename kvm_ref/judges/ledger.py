@@ -28,7 +28,6 @@ class Ledger:
     Attributes:
         indexes: the index of each step.
         after: for each step what was held at its end, in order of acquisition.
-        lost: for each step the lives that ended in it but had begun before, and the releases.
         stale: releases of what was not held: step, event, what it was, and how it was released
             before, if it was.
         used: uses of what was not held any more, likewise.
@@ -40,38 +39,64 @@ class Ledger:
         self.indexes = indexes
         self.whole = trace.observed is None and trace.source.get("kind") == "model"
         self.after: list[list[Life]] = []
-        self.lost: list[list[Release]] = []
         self.stale: list[tuple[int, Event, Key, Release | None]] = []
         self.used: list[tuple[int, Event, Key, Release]] = []
         self.unseen_release, self.unseen_acquire = _unseen(trace, vocabulary)
         self._held: dict[Key, Life] = {}
-        self._gone: dict[Key, Release] = {}
+        # The first step from which on all is known.
+        self._known = 0
         for number, (step, seen) in enumerate(zip(trace.steps, indexes, strict=True)):
             if step.events is None or (not self.whole and not step.events and 0 in step.results):
                 # Not recorded.
-                self._held, self._gone = {}, {}
-            self.lost.append(self._step(number, seen.deeds))
+                self._held = {}
+                self._known = number
+            self._step(number, seen.deeds)
             self.after.append(list(self._held.values()))
 
-    def _step(self, number: int, deeds: list[Deed]) -> list[Release]:
-        held, gone = self._held, self._gone
-        lost: list[Release] = []
-        for deed, key, event, facts in deeds:
+    def _step(self, number: int, deeds: list[Deed]) -> None:
+        held = self._held
+        for item in deeds:
+            deed, key, event, facts = item
             if deed == "acquire":
                 held[key] = (key, number, event, held.get(key))
             elif deed == "release":
                 life = held.pop(key, None) or (None if self.whole else self._guess(*key))
-                if life is not None:
-                    if life[3] is not None:
-                        held[key] = life[3]
-                    gone[key] = release = (life, number, event)
-                    if life[1] != number:
-                        lost.append(release)
-                elif not facts.idempotent and (self.whole or self._again(key)):
-                    self.stale.append((number, event, key, gone.get(key)))
-            elif key not in held and key in gone and key[0] not in self.unseen_acquire:
-                self.used.append((number, event, key, gone[key]))
-        return lost
+                if life is None:
+                    if not facts.idempotent:
+                        self._not_held(number, item)
+                elif life[3] is not None:
+                    held[key] = life[3]
+            elif key not in held:
+                self._not_held(number, item)
+
+    def _not_held(self, number: int, item: Deed) -> None:
+        # A log may not show what was acquired; one that shows no name does not tell what is released.
+        deed, key, event, _ = item
+        doubt = not self.whole and (key[1] == "" or key[0] in self.unseen_acquire)
+        before = None if doubt else self.released(number, key, item)
+        if before and deed == "use":
+            self.used.append((number, event, key, before))
+        elif before or (self.whole and deed == "release"):
+            self.stale.append((number, event, key, before))
+
+    def released(self, number: int, key: Key, until: Deed | None = None) -> Release | None:
+        """Return how something was released last, by the end of a step or before a deed of it.
+
+        None means that it was not, or that nobody had acquired it.
+        """
+        release: tuple[int, Event] | None = None
+        counts = until is None
+        for n in range(number, self._known - 1, -1):
+            for item in reversed(self.indexes[n].deeds):
+                deed, other, event, _ = item
+                if not counts:
+                    counts = item is until
+                elif other == key:
+                    if deed == "release":
+                        release = (n, event)
+                    elif deed == "acquire":
+                        return ((key, n, event, None), *release) if release else None
+        return None
 
     def _guess(self, kind: str, name: str | int) -> Life | None:
         # A log may name a resource where it is acquired, and not where it is released, or the other
@@ -82,10 +107,6 @@ class Ledger:
             if name != "":
                 break
         return life
-
-    def _again(self, key: Key) -> bool:
-        # Whether a log shows for certain that what is released was released before.
-        return key[1] != "" and key in self._gone and key[0] not in self.unseen_acquire
 
 
 def _unseen(trace: Trace, vocabulary: Vocabulary) -> tuple[frozenset[str], frozenset[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 
 from kvm_ref.judges.index import ERRORS, index
 from kvm_ref.trace import Step, Trace
@@ -36,8 +37,6 @@ class Reached:
             return
         for step in trace.steps:
             seen = index(step, self._vocabulary)
-            names = seen.names()
-            self._seen |= names
             failed = set()
             before = ""
             for kind, _, function, args, _ in seen.errors:
@@ -48,9 +47,16 @@ class Reached:
                     if args and "line" in args:
                         self._left[function, args["line"], before] += 1
                     before = function
-            if None not in step.results:
-                self._succeeded |= names - failed
-                self._succeeded.update(f for f in failed - self._succeeded if _returned(step, f))
+            # Traces share steps: of one that was seen before, no more functions can be seen.
+            if seen.counted_by is not self:
+                seen.counted_by = self
+                self._see(step, set(map(itemgetter(2), seen.events)), failed)
+
+    def _see(self, step: Step, names: set[str], failed: set[str]) -> None:
+        self._seen |= names
+        if None not in step.results:
+            self._succeeded |= names - failed
+            self._succeeded.update(f for f in failed - self._succeeded if _returned(step, f))
 
     def merge(self, other: Reached) -> None:
         """Add what another one counted."""

@@ -47,3 +47,5 @@ def alloc_percpu(k: Kernel, type: str, initial: T) -> percpu_memory[T] | None:
 @kernel_function(releases="percpu")
 def free_percpu(k: Kernel, memory: percpu_memory[T] | None) -> None:
     """Free per-CPU memory; NULL is legal (mm/percpu.c)."""
+    if memory:
+        memory.cpu.clear()

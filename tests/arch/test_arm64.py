@@ -13,7 +13,7 @@ from reading import calls, go, undone, writes
 from arch.arm64.kvm.arm_data import Arm, early_kvm_mode_cfg
 from arch.arm64.kvm.backend import Arm64
 from arch.arm64.kvm.boot import boot
-from arch.arm64.kvm.cpu import cpu_hyp_uninit
+from arch.arm64.kvm.cpu import cpu_hyp_uninit, hyp_install_host_vector
 from arch.arm64.kvm.hyp.nvhe.hyp_main import __pkvm_prot_finalize
 from arch.arm64.kvm.hyp.pgtable import kvm_pgtable
 from arch.arm64.kvm.mmu import (
@@ -703,11 +703,17 @@ def test_stub_is_not_heard() -> None:
 
 def test_vectors_cannot_be_set_twice() -> None:
     """KVM's own vectors take no others, and know no __kvm_hyp_init (hyp-init.S, hyp-main.c)."""
-    run = load("protected", "__pkvm_init", "load")
-    again = events(run, 1)
-    assert next(v for kind, _, name, _, v in again if (kind, name) == ("exit", "__kvm_hyp_init")) == -1
-    warned = [name for kind, at, name, _, _ in again if kind == "warn" and at.cpu == 0]
-    assert warned[0] == "hyp_install_host_vector"
+    k = Kernel(Arm64(), possible=range(1))
+    k.registers[0, "VBAR_EL2"] = HOST
+    hyp_install_host_vector(k)
+    assert [v for kind, _, name, _, v in k.events if (kind, name) == ("exit", "__kvm_hyp_init")] == [-1]
+    assert [name for kind, _, name, _, _ in k.events if kind == "warn"] == ["hyp_install_host_vector"]
+
+
+def test_boot_happens_once() -> None:
+    """KVM is linked into the kernel (Kconfig: bool): what failed at boot is not tried again."""
+    assert results(load("nvhe", "kvm_init", "load", "unload")) == [-ENOMEM, -EEXIST, -ENOENT]
+    assert results(load("nvhe", "", "load", "unload")) == [0, -EEXIST, -ENOENT]
 
 
 # ---- scalable vectors under protected KVM

@@ -23,7 +23,7 @@ from arch.arm64.kvm.vgic.vgic_init import (
     kvm_vgic_cpu_up,
     kvm_vgic_init_cpu_hardware,
 )
-from kvm_ref.errno import KernelError
+from kvm_ref.errno import EIO, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu_pm import cpu_pm_register_notifier, cpu_pm_unregister_notifier
 from kvm_ref.linux.printk import WARN_ON
@@ -103,15 +103,14 @@ def cpu_hyp_uninit(k: Kernel, discard: object) -> None:
         initialized[k.cpu] = 0
 
 
-@kernel_function()
-def kvm_arch_enable_virtualization_cpu(k: Kernel) -> int:
-    """Take EL2 of this CPU, and enable its interrupts; it cannot fail."""
+# It returns 0 whatever happens, but to a caller that is ready for an error: one can be put in.
+@kernel_function(fails=EIO)
+def kvm_arch_enable_virtualization_cpu(k: Kernel) -> None:
+    """Take EL2 of this CPU, and enable its interrupts."""
     cpu_hyp_init(k, None)
 
     kvm_vgic_cpu_up(k)
     kvm_timer_cpu_up(k)
-
-    return 0
 
 
 @kernel_function()

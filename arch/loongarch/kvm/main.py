@@ -25,7 +25,7 @@ from arch.loongarch.kernel.csr import (
     set_csr_gtlbc,
 )
 from arch.loongarch.kvm.tlb import kvm_flush_tlb_all
-from kvm_ref.errno import ENODEV, ENOMEM, KernelError
+from kvm_ref.errno import EIO, ENODEV, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.cpumask import for_each_possible_cpu
 from kvm_ref.linux.percpu import alloc_percpu, free_percpu, percpu_memory
@@ -62,9 +62,10 @@ def kvm_init_gcsr_flag(k: Kernel) -> None:
     """Note which registers of a guest the CPU has, and which are emulated."""
 
 
-@kernel_function()
-def kvm_arch_enable_virtualization_cpu(k: Kernel) -> int:
-    """Set up this CPU for guests, as far as the CPU can do it; it cannot fail."""
+# It returns 0 whatever happens, but to a caller that is ready for an error: one can be put in.
+@kernel_function(fails=EIO)
+def kvm_arch_enable_virtualization_cpu(k: Kernel) -> None:
+    """Set up this CPU for guests, as far as the CPU can do it."""
     gcfg = 0
 
     env = csr_read64(k, LOONGARCH_CSR_GCFG)
@@ -91,8 +92,6 @@ def kvm_arch_enable_virtualization_cpu(k: Kernel) -> int:
     context = vmcs.cpu[k.cpu]
     assert context is not None
     context.last_vcpu = None
-
-    return 0
 
 
 @kernel_function()

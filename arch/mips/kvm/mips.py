@@ -8,7 +8,7 @@ from contextlib import suppress
 from arch.mips.kernel.cpu import cpu_has_mmid
 from arch.mips.kvm.entry import kvm_mips_entry_setup
 from arch.mips.kvm.vz import kvm_mips_emulation_init, kvm_vz_callbacks
-from kvm_ref.errno import EOPNOTSUPP, KernelError
+from kvm_ref.errno import EINVAL, EOPNOTSUPP, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.kdebug import register_die_notifier, unregister_die_notifier
 from kvm_ref.linux.notifier import notifier_block
@@ -27,7 +27,7 @@ class KvmMips(Statics):
         self.kvm_mips_csr_die_notifier = notifier_block("kvm_mips_csr_die_notifier")
 
 
-@kernel_function()
+@kernel_function(fails=EINVAL)
 def kvm_arch_enable_virtualization_cpu(k: Kernel) -> None:
     """Enable virtualization on this CPU."""
     kvm_vz_callbacks.enable_virtualization_cpu(k)

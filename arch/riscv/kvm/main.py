@@ -40,7 +40,7 @@ from arch.riscv.kvm.aia import (
 )
 from arch.riscv.kvm.mmu import kvm_riscv_gstage_mode, kvm_riscv_gstage_mode_detect
 from arch.riscv.kvm.vmid import kvm_riscv_gstage_vmid_bits, kvm_riscv_gstage_vmid_detect
-from kvm_ref.errno import ENODEV, KernelError
+from kvm_ref.errno import EIO, ENODEV, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.printk import pr_info
 from kvm_ref.virt.kvm_main import kvm_exit, kvm_init
@@ -65,9 +65,10 @@ _FORMATS = {
 }
 
 
-@kernel_function()
-def kvm_arch_enable_virtualization_cpu(k: Kernel) -> int:
-    """Set up this CPU for guests; it cannot fail."""
+# It returns 0 whatever happens, but to a caller that is ready for an error: one can be put in.
+@kernel_function(fails=EIO)
+def kvm_arch_enable_virtualization_cpu(k: Kernel) -> None:
+    """Set up this CPU for guests."""
     csr_write(k, CSR_HEDELEG, KVM_HEDELEG_DEFAULT)
     csr_write(k, CSR_HIDELEG, KVM_HIDELEG_DEFAULT)
 
@@ -77,8 +78,6 @@ def kvm_arch_enable_virtualization_cpu(k: Kernel) -> int:
     csr_write(k, CSR_HVIP, 0)
 
     kvm_riscv_aia_enable(k)
-
-    return 0
 
 
 @kernel_function()

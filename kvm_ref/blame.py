@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which upstream commit mends a finding: the one with which the same run no longer has it.
+
+Nothing says so beforehand: the run is made again on a kernel that contains the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+
+from kvm_ref.judges import Finding
+from kvm_ref.kernel import Commit
+from kvm_ref.scenario import commits_of
+
+
+class Blame:
+    """Names the commits; asked once for findings that are alike.
+
+    Args:
+        chosen: the commits that the kernel was given or that were taken out of it, by hash.
+    """
+
+    def __init__(self, chosen: Mapping[str, bool]) -> None:
+        contained = commits_of(chosen)
+        self._candidates = [c for _, c in sorted(Commit.known.items()) if c not in contained]
+        self._known: dict[tuple[str, str, str], str] = {}
+
+    def __call__(
+        self, findings: Iterable[Finding], again: Callable[[str], Iterable[Finding]]
+    ) -> list[Finding]:
+        """Return the findings with the commit that mends each, where there is one.
+
+        Args:
+            findings: what one run has.
+            again: what the same run has on a kernel that also contains the commit of this hash.
+        """
+        out = []
+        for finding in findings:
+            alike = (finding.judge, finding.resource, finding.label)
+            if alike not in self._known:
+                self._known[alike] = self._commit(finding, again)
+            out.append(attrs.evolve(finding, commit=self._known[alike]))
+        return out
+
+    def _commit(self, finding: Finding, again: Callable[[str], Iterable[Finding]]) -> str:
+        for commit in self._candidates:
+            found = again(commit.hash)
+            if not any(f.judge == finding.judge and f.resource == finding.resource for f in found):
+                return commit.hash
+        return ""
