@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kvm_ref.errno import Errno
+from kvm_ref.kernel import SystemState
 from kvm_ref.trace import Event, Step, Trace
 
 _RED, _YELLOW, _DIM, _OFF = "\033[31m", "\033[33m", "\033[2m", "\033[0m"
@@ -48,8 +49,10 @@ def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
             return f"{head}}} {_colour(f'/* {function} */', _DIM, colour)}"
         return head + _returned("}", value, colour) + _colour(f"  /* {function} */", _DIM, colour)
     if kind == "inject":
-        what = "system_state" if function == "system_state" else f"{function} fails"
-        return head + _colour(f"! injected: {what} {errno_name(value)}", _RED, colour)
+        what = f"{function} fails {errno_name(value)}"
+        if function == "system_state":
+            what = f"system_state = {SystemState(value).name}"
+        return head + _colour(f"! injected: {what}", _RED, colour)
     if kind == "goto":
         return head + _colour(f"goto {(args or {}).get('label')};  /* {function}, {errno_name(value)} */", _YELLOW, colour)
     if kind == "write":

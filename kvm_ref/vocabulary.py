@@ -59,7 +59,7 @@ class Facts:
         fails: how it can fail, the natural way first; empty if it cannot.
         translates: it returns only the errnos it declares, whatever its callees returned.
         acquires, releases, uses: the kind of resource, or "".
-        obj: which resource, as declared, or "".
+        obj: which resource: an expression over the parameters and the result, or "" for the result.
         symbol: what the function is called in a built kernel.
         effect: an outside event that makes a difference when it falls into this call, or "".
         config: the Kconfig option without which the function is empty, or "".
@@ -273,7 +273,7 @@ def kernel_function(
             acquires=acquires,
             releases=releases,
             uses=uses,
-            obj=obj,
+            obj=obj or (function.__code__.co_varnames[1] if releases or uses else ""),
             symbol=symbol or function.__name__,
             effect=effect,
             config=config,
@@ -287,6 +287,11 @@ def kernel_function(
         return wrapper
 
     return declare
+
+
+def _first(function: Callable[..., object]) -> str:
+    # The first parameter after the machine.
+    return function.__code__.co_varnames[1]
 
 
 def facts_of(function: object) -> Facts | None:

@@ -2,7 +2,7 @@
 """Every example in README and docs runs, and prints what is written there.
 
 A ``console`` block holds commands after ``$`` and what they print; a line ``...`` stands for any
-lines. A ``pycon`` block is a doctest.
+lines, and one that begins with ``>`` goes on with the command. A ``pycon`` block is a doctest.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def commands(block: str) -> list[tuple[str, str]]:
     for line in block.splitlines():
         if line.startswith("$ "):
             out.append((line[2:], ""))
+        elif line.startswith("> ") and not out[-1][1]:
+            out[-1] = (f"{out[-1][0]} {line[2:]}", "")
         else:
             out[-1] = (out[-1][0], out[-1][1] + line + "\n")
     return out
@@ -59,10 +61,19 @@ def test_a_command_prints_what_the_page_says(place: str, command: str, expected:
     assert matches(expected, done.stdout + done.stderr), f"{place}: {done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize(("place", "block"), blocks("pycon"), ids=lambda v: v if ".md:" in v else "")
-def test_a_session_prints_what_the_page_says(place: str, block: str) -> None:
+def sessions() -> dict[str, str]:
+    """Return the Python examples of each page; later ones go on from earlier ones."""
+    out: dict[str, str] = {}
+    for place, block in blocks("pycon"):
+        page = place.partition(":")[0]
+        out[page] = out.get(page, "") + block
+    return out
+
+
+@pytest.mark.parametrize(("page", "session"), sessions().items(), ids=[*sessions()])
+def test_a_session_prints_what_the_page_says(page: str, session: str) -> None:
     """A Python example gives what is written below it."""
-    example = doctest.DocTestParser().get_doctest(block, {}, place, place, 0)
+    example = doctest.DocTestParser().get_doctest(session, {}, page, page, 0)
     report: list[str] = []
     result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=report.append)
     assert result.failed == 0, "".join(report)

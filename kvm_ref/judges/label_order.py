@@ -8,6 +8,7 @@ number of times and a branch may be taken or not; it is compiled to a small auto
 from __future__ import annotations
 
 import functools
+from operator import itemgetter
 
 from kvm_ref.calls import Block, Branch, Call, Done, Leave, Loop
 from kvm_ref.judges.finding import Finding
@@ -20,9 +21,15 @@ END = "return"
 
 
 class Automaton:
-    """What may follow what: from each state the calls that can come, and the states after them."""
+    """What may follow what: from each state the calls that can come, and the states after them.
 
-    def __init__(self, done: Done) -> None:
+    Args:
+        done: what is done, as it stands in the text.
+        options: the Kconfig options that are known to be set; calls that depend on others may be missing.
+    """
+
+    def __init__(self, done: Done, options: frozenset[str] = frozenset()) -> None:
+        self.options = options
         # Of each state: the calls that lead out of it, and the states that it is as good as.
         self.calls: list[list[tuple[Call, int]]] = [[]]
         self.same: list[list[int]] = [[]]
@@ -41,7 +48,7 @@ class Automaton:
             match part:
                 case Call():
                     self.calls[start].append((part, after))
-                    if part.config:
+                    if part.config and part.config not in self.options:
                         self.same[start].append(after)
                 case Loop(body):
                     self.same[start].append(after)
@@ -86,16 +93,24 @@ def _is(call: Call, name: str) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _differs(facts: Facts, label: str, callees: tuple[str, ...]) -> tuple[str, str] | None:
+def _differs(
+    facts: Facts, label: str, callees: tuple[str, ...], options: frozenset[str]
+) -> tuple[str, str] | None:
     # What differs, of a jump that was judged before; there are few that are not alike.
-    return _automaton(facts, label).differs(callees)
+    return _automaton(facts, label, options).differs(callees)
 
 
-@functools.cache
-def _automaton(facts: Facts, label: str) -> Automaton:
+@functools.lru_cache(maxsize=1024)
+def _automaton(facts: Facts, label: str, options: frozenset[str]) -> Automaton:
     ladder = facts.ladder
     assert ladder is not None
-    return Automaton(ladder.fall(label))
+    return Automaton(ladder.fall(label), options)
+
+
+@functools.lru_cache(maxsize=32)
+def _depending(vocabulary: Vocabulary) -> dict[str, str]:
+    # The functions that depend on a Kconfig option, with the option.
+    return {facts.name: facts.config for facts in vocabulary.values() if facts.config}
 
 
 def label_order(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
@@ -110,6 +125,9 @@ def label_order(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
 
 def _step(seen: Index, number: int, vocabulary: Vocabulary) -> list[Finding]:
     out = []
+    # An option is set if a function that depends on it left a trace.
+    depending = _depending(vocabulary)
+    options = frozenset(depending[name] for name in depending.keys() & set(map(itemgetter(2), seen.events)))
     for jump in seen.jumps():
         function = jump.event[2]
         label = f"{function}:{jump.label}"
@@ -119,7 +137,7 @@ def _step(seen: Index, number: int, vocabulary: Vocabulary) -> list[Finding]:
             elif jump.exit is None:
                 continue
             else:
-                differs = _differs(facts, jump.label, jump.callees)
+                differs = _differs(facts, jump.label, jump.callees, options)
                 if differs is None:
                     continue
                 expected, found = differs

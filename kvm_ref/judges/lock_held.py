@@ -48,7 +48,7 @@ def _finding(trace: Trace, number: int, seen: Index, message: str, lock: Event) 
         judge="lock_held",
         message=message,
         step=number,
-        label=place.label(seen),
+        label=place.label(seen, later=True),
         resource=f"lock:{lock[2]}",
         acquired=str(place),
     )

@@ -97,7 +97,7 @@ def test_an_error_from_nowhere() -> None:
 
 def test_an_error_that_changes_on_the_way() -> None:
     """A caller that hands on an error hands on that of the callee that failed last."""
-    trace = go("x86-svm", "load", fail="cpuhp_issue_call@0=EINTR").trace
+    trace = go("x86-svm", "load", fail="cpuhp_issue_call#3=EINTR").trace
     place = find(trace.steps[0].events or [], "exit", "kvm_init_virtualization")
     mutated = changed(trace, 0, lambda events: revalue(events, place, -22))
     assert told(mutated)[0] == (
