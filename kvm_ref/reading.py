@@ -263,7 +263,7 @@ class _Ways:
                     self.add(self.errno(error), "raise", node)
                 case ast.FunctionDef() | ast.Raise():
                     continue
-                case ast.stmt():
+                case _:
                     inside = [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)]
                     self.asks(*inside, caught=caught)
                     for suite in _suites(node):
@@ -271,9 +271,10 @@ class _Ways:
 
     def tries(self, body: Sequence[ast.stmt], handlers: Sequence[ast.ExceptHandler], caught: bool) -> None:
         """Find the ways out of a try: what is raised again, and where, leaves the function too."""
-        again = [n for h in handlers for n in ast.walk(h) if isinstance(n, ast.Raise) and _again(n, h)]
+        catching = [h for h in handlers if _catches(h)]
+        again = [n for h in catching for n in ast.walk(h) if isinstance(n, ast.Raise) and _again(n, h)]
         start = len(self.found)
-        self.out_of(body, caught=caught or (bool(handlers) and not again))
+        self.out_of(body, caught=caught or (bool(catching) and not again))
         for _, _, lines in self.found[start:]:
             lines += [(n.lineno, n.lineno) for n in again if n.exc]
         for handler in handlers:
@@ -319,6 +320,14 @@ class _Ways:
                 text = ast.unparse(argument.annotation)
                 return text.endswith(", int]") or typing.get_args(self.text.names.get(text))[-1:] == (int,)
         return True
+
+
+def _catches(handler: ast.ExceptHandler) -> bool:
+    # Whether a kernel's error number is what is caught.
+    names = {"KernelError", "OSError", "Exception"}
+    return handler.type is None or any(
+        isinstance(n, ast.Name) and n.id in names for n in ast.walk(handler.type)
+    )
 
 
 def _again(node: ast.Raise, handler: ast.ExceptHandler) -> bool:

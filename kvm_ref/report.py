@@ -72,9 +72,14 @@ def _shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _row(row: Row) -> str:
+def _machine(row: Row) -> tuple[object, ...]:
+    return (row.scenario.backend, *row.scenario.params.items())
+
+
+def _row(row: Row, findings: Sequence[Finding]) -> str:
+    # What is found without a fault too is told once, below.
     virt = {"1": "1", "0": "0"}.get(row.scenario.params.get("enable_virt_at_load", ""), "-")
-    what = ", ".join(dict.fromkeys(_brief(f) for f in row.findings)) or ("NEVER FIRED" if row.idle else "ok")
+    what = ", ".join(dict.fromkeys(_brief(f) for f in findings)) or ("NEVER FIRED" if row.idle else "ok")
     last = row.gotos[0] if row.gotos else ""
     head = f"{row.scenario.backend:<9} {virt} {_shorten(row.fault or 'no fault', 40):<40} {errno_name(row.result):<11}"
     return _shorten(f"{head} {_shorten(last, WIDTH - len(head) - len(what) - 2)} {what}", WIDTH)
@@ -92,7 +97,12 @@ def _brief(finding: Finding) -> str:
 def matrix(done: Matrix, *, colour: bool = False) -> Iterator[str]:
     """Yield a matrix as text: a line a fault, each finding once, and a summary."""
     yield f"{'backend':<9} v {'fault':<40} {'result':<11} first goto, findings"
-    yield from (_row(row) for row in done.rows)
+    standing = {_machine(row): {_alike(f) for f in row.findings} for row in done.rows if not row.fault}
+    own = [
+        [f for f in row.findings if not row.fault or _alike(f) not in standing.get(_machine(row), ())]
+        for row in done.rows
+    ]
+    yield from (_row(row, some) for row, some in zip(done.rows, own, strict=True))
     alike: dict[tuple[str, ...], list[tuple[Row, Finding]]] = {}
     for row in done.rows:
         for finding in row.findings:
@@ -112,8 +122,9 @@ def matrix(done: Matrix, *, colour: bool = False) -> Iterator[str]:
         yield from (f"  {name}" for name in done.unreached)
     yield ""
     fired = sum(not r.idle for r in done.rows)
-    clean = sum(not r.findings and not r.idle for r in done.rows)
-    yield f"{fired} of {len(done.rows)} faults fired, {clean} of {len(done.rows)} runs clean, {len(done.labels)} labels reached"
+    clean = sum(not some and not row.idle for row, some in zip(done.rows, own, strict=True))
+    total = len(done.rows)
+    yield f"{fired} of {total} faults fired, {clean} of {total} runs clean, {len(done.labels)} labels reached"
 
 
 def ktap(done: Matrix) -> Iterator[str]:

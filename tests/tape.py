@@ -45,7 +45,9 @@ class Tape:
         """Begin a call."""
         self.events.append(("enter", self._at(task, cpu, 1), function, args or None, None))
 
-    def leave(self, function: str, value: Any = None, *, task: str = "modprobe", cpu: int = 0, **args: Any) -> None:
+    def leave(
+        self, function: str, value: Any = None, *, task: str = "modprobe", cpu: int = 0, **args: Any
+    ) -> None:
         """End a call."""
         self.events.append(("exit", self._at(task, cpu, -1), function, args or None, value))
 

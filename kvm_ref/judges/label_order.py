@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from operator import itemgetter
 
-from kvm_ref.calls import Block, Branch, Call, Done, Leave, Loop
+from kvm_ref.calls import Block, Branch, Call, Done, Loop
 from kvm_ref.judges.finding import Finding
 from kvm_ref.judges.index import Index, index, named
 from kvm_ref.trace import Trace
@@ -58,7 +58,7 @@ class Automaton:
                         self._add(way, start, after, leave, turn)
                 case Block(body):
                     self._add(body, start, after, after, after)
-                case Leave():
+                case _:
                     self.same[start].append(turn if part.turn else leave)
                     return
             start = after
@@ -76,16 +76,19 @@ class Automaton:
     def differs(self, callees: tuple[str, ...]) -> tuple[str, str] | None:
         """Return what was expected and what was found where `callees` first differ, or None."""
         states = self._closed({self.start})
-        for found in (*callees, END):
-            ways = [way for state in states for way in self.calls[state]]
-            if found == END and 0 in states:
-                return None
-            after = {state for call, state in ways if _is(call, found)}
+        for found in callees:
+            after = {state for call, state in self._ways(states) if _is(call, found)}
             if not after:
-                expected = {call.name for call, _ in ways} | ({END} if 0 in states else set())
-                return " or ".join(sorted(expected)), found
+                return self._expected(states), found
             states = self._closed(after)
-        raise AssertionError("a list of callees ends with END")
+        return None if 0 in states else (self._expected(states), END)
+
+    def _ways(self, states: set[int]) -> list[tuple[Call, int]]:
+        return [way for state in states for way in self.calls[state]]
+
+    def _expected(self, states: set[int]) -> str:
+        names = {call.name for call, _ in self._ways(states)} | ({END} if 0 in states else set())
+        return " or ".join(sorted(names))
 
 
 def _is(call: Call, name: str) -> bool:

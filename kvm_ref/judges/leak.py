@@ -7,10 +7,8 @@ nothing is held that was acquired since it was loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from kvm_ref.judges.finding import Finding, Place, user_of
-from kvm_ref.judges.index import resource_of
+from kvm_ref.judges.index import place_of, resource_of
 from kvm_ref.judges.ledger import Ledger, Life, ledger
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Step, Trace
@@ -37,20 +35,21 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     return out
 
 
-def _since(loads: list[tuple[str, int]], module: str, trace: Trace, held: Iterable[Life]) -> list[Life]:
+def _since(loads: list[tuple[str, int]], module: str, trace: Trace, held: list[Life]) -> list[Life]:
     # What is held of that which was acquired since a module was loaded that now goes. Without a name
     # it is the one that was loaded last. If none is left it is one that another had pulled in; as
     # long as the other is loaded, what belongs to it is no leak.
     if not loads:
-        return list(held)
+        return held
     named = [n for n, (name, _) in enumerate(loads) if name == module]
     since = loads.pop(named[-1] if named else -1)[1]
-    return [e for e in held if e[1] >= since and not _of_dependency(trace.steps[e[1]], e)]
+    by_step = [[life for life in held if life[1] == n] for n in range(since, len(trace.steps))]
+    return [life for n, lives in enumerate(by_step, since) for life in _own(trace.steps[n], lives)]
 
 
 def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]) -> list[Finding]:
     step = trace.steps[number]
-    kept = [e for e in book.after[number] if e[1] == number and not _of_dependency(step, e)]
+    kept = _own(step, [life for life in book.after[number] if life[1] == number])
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
     out = _still_held(trace, book, number, kept, verb, known)
     still = {life[0] for life in book.after[number]}
@@ -73,23 +72,19 @@ def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]
     return out
 
 
-def _of_dependency(step: Step, life: Life) -> bool:
-    # Whether it belongs to a module that "load" loaded first, and that stays.
-    if len(step.verbs) > 1 or not step.verbs[0].startswith("load"):
-        return False
+def _own(step: Step, lives: list[Life]) -> list[Life]:
+    # What does not belong to a module that "load" loaded first, and that stays.
+    if not lives or len(step.verbs) > 1 or not step.verbs[0].startswith("load"):
+        return lives
     # The last outermost call of the user's task is the init function of the module itself.
     events = step.events or []
     user = user_of(events)
-    for event in reversed(events):
-        if event is life[2]:
-            break
-        if event[0] == "enter" and not event[1].depth and event[1].task == user:
-            return True
-    return False
+    starts = [n for n, e in enumerate(events) if e[1].depth == 0 and e[0] == "enter" and e[1].task == user]
+    return lives if len(starts) < 2 else [e for e in lives if place_of(events, e[2]) > starts[-1]]
 
 
 def _still_held(
-    trace: Trace, book: Ledger, number: int, kept: Iterable[Life], after: str, known: set[tuple[int, int]]
+    trace: Trace, book: Ledger, number: int, kept: list[Life], after: str, known: set[tuple[int, int]]
 ) -> list[Finding]:
     # `known` are those that were found before: runs may share a step, so an event alone is not enough.
     out = []

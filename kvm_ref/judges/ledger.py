@@ -91,11 +91,10 @@ class Ledger:
                 deed, other, event, _ = item
                 if not counts:
                     counts = item is until
-                elif other == key:
-                    if deed == "release":
-                        release = (n, event)
-                    elif deed == "acquire":
-                        return ((key, n, event, None), *release) if release else None
+                elif other == key and deed == "release":
+                    release = (n, event)
+                elif other == key and deed == "acquire":
+                    return ((key, n, event, None), *release) if release else None
         return None
 
     def _guess(self, kind: str, name: str | int) -> Life | None:

@@ -6,7 +6,7 @@ A minor number can be held by one device at a time.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EBUSY, ENOMEM, ERR_PTR, ErrPtr, IS_ERR, KernelError
+from kvm_ref.errno import EBUSY, ENOMEM, ENOSPC, ERR_PTR, ErrPtr, IS_ERR, KernelError
 from kvm_ref.kernel import Kernel, Resource, Statics
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import WARN_ON
@@ -44,13 +44,13 @@ class Misc(Statics):
         self.misc_mtx = Mutex("misc_mtx")
 
 
-@kernel_function(fails=EBUSY, acquires="misc_minor", obj="minor")
+@kernel_function(fails=(ENOSPC, ENOMEM), acquires="misc_minor", obj="minor")
 def misc_minor_alloc(k: Kernel, minor: int) -> int:
-    """Take a minor number; -EBUSY if it is taken (drivers/char/misc.c)."""
+    """Take a minor number and return it; -ENOSPC if it is taken (drivers/char/misc.c)."""
     if minor in k[Misc].misc_minors:
-        raise KernelError(EBUSY)
+        raise KernelError(ENOSPC)
     k[Misc].misc_minors.add(minor)
-    return 0
+    return minor
 
 
 @kernel_function(releases="misc_minor")
@@ -83,7 +83,10 @@ def misc_register(k: Kernel, misc: miscdevice) -> None:
                     raise KernelError(EBUSY)
 
         with goto("out"):
-            misc_minor_alloc(k, misc.minor)
+            try:
+                misc_minor_alloc(k, misc.minor)
+            except KernelError:
+                raise KernelError(EBUSY) from None
 
         misc.this_device = device_create_with_groups(k, misc.name)
         with goto("out"):

@@ -25,7 +25,7 @@ class syscore:
     def __init__(
         self,
         name: str,
-        suspend: Callable[[Kernel], None] | None = None,
+        suspend: Callable[[Kernel], object] | None = None,
         resume: Callable[[Kernel], None] | None = None,
         shutdown: Callable[[Kernel], None] | None = None,
     ) -> None:

@@ -135,11 +135,12 @@ def kvm_shutdown(k: Kernel) -> None:
 
 
 @kernel_function()
-def kvm_suspend(k: Kernel) -> None:
-    """Disable virtualization on the last CPU that runs."""
+def kvm_suspend(k: Kernel) -> int:
+    """Disable virtualization on the last CPU that runs; it cannot fail."""
     lockdep_assert_not_held(k, k[KvmMain].kvm_usage_lock)
 
     kvm_disable_virtualization_cpu(k, None)
+    return 0
 
 
 @kernel_function()

@@ -136,6 +136,19 @@ def test_a_use_after_the_release() -> None:
     )
 
 
+def test_uses_between() -> None:
+    """What is used while it is held is well; the use does not hide where it was acquired."""
+    tape = Tape()
+    tape.call("shrinker_alloc", "ptr", "s")
+    tape.call("shrinker_register", uses="s")
+    tape.call("shrinker_free", obj="s")
+    tape.call("shrinker_register", uses="s")
+    tape.call("shrinker_free", obj="s")
+    tape.step("load")
+    assert [f.resource for f in use_after_release(tape.trace(), SVM)] == ["shrinker:s"]
+    assert [f.acquired for f in double_release(tape.trace(), SVM)] == ["shrinker_alloc, step 1 (load)"]
+
+
 def test_a_use_of_what_was_never_seen() -> None:
     """What was never acquired in the trace was not released either: its use is no use after release."""
     tape = Tape()

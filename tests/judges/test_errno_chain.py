@@ -75,7 +75,10 @@ def test_a_function_returns_another_error_than_it_jumped_with() -> None:
     trace = go("x86-svm", "load", fail="misc_register").trace
     mutated = changed(trace, 0, lambda events: revalue(events, find(events, "exit", "kvm_init"), -12))
     assert told(mutated) == [
-        ("svm_init:err_kvm_init", "svm_init() jumped with -EBUSY, but its own are -EOPNOTSUPP and its callee failed with -ENOMEM"),
+        (
+            "svm_init:err_kvm_init",
+            "svm_init() jumped with -EBUSY, but its own are -EOPNOTSUPP and its callee failed with -ENOMEM",
+        ),
         ("kvm_init:err_register", "kvm_init() jumped to err_register with -EBUSY, but returned -ENOMEM"),
     ]  # fmt: skip
 
@@ -84,7 +87,9 @@ def test_a_function_that_jumped_succeeds() -> None:
     """A function that jumped does not return 0."""
     trace = go("x86-svm", "load", fail="misc_register").trace
     mutated = changed(trace, 0, lambda events: revalue(events, find(events, "exit", "kvm_init"), 0))
-    assert ("kvm_init:err_register", "kvm_init() jumped to err_register with -EBUSY, but returned 0") in told(mutated)
+    assert ("kvm_init:err_register", "kvm_init() jumped to err_register with -EBUSY, but returned 0") in told(
+        mutated
+    )
 
 
 def test_an_error_from_nowhere() -> None:
@@ -92,7 +97,9 @@ def test_an_error_from_nowhere() -> None:
     trace = go("x86-svm", "load", fail="kvm_is_svm_supported").trace
     mutated = changed(trace, 0, lambda events: revalue(events, find(events, "exit", "svm_init"), -4))
     mutated.steps[0].results[0] = -4
-    assert told(mutated) == [("", "svm_init() failed with -EINTR, but its own are -EOPNOTSUPP and no callee failed")]
+    assert told(mutated) == [
+        ("", "svm_init() failed with -EINTR, but its own are -EOPNOTSUPP and no callee failed")
+    ]
 
 
 def test_an_error_that_changes_on_the_way() -> None:
@@ -102,7 +109,8 @@ def test_an_error_that_changes_on_the_way() -> None:
     mutated = changed(trace, 0, lambda events: revalue(events, place, -22))
     assert told(mutated)[0] == (
         "",
-        "kvm_init_virtualization() failed with -EINVAL, but its own are -EBUSY and its callee failed with -EINTR",
+        "kvm_init_virtualization() failed with -EINVAL, but its own are -EBUSY "
+        "and its callee failed with -EINTR",
     )
 
 
@@ -130,7 +138,7 @@ def test_a_fault_that_gives_something_else() -> None:
 
 
 def test_a_function_that_gives_only_its_own() -> None:
-    """kvm_enable_virtualization_cpu() makes -EIO of any error (virt/kvm/kvm_main.c), in a log too."""
+    """kvm_enable_virtualization_cpu() makes -EIO of any error (virt/kvm/kvm_main.c)."""
     for observed in (None, ["kvm_enable_virtualization_cpu", "svm_enable_virtualization_cpu"]):
         tape = Tape(observed=observed)
         tape.enter("kvm_enable_virtualization_cpu")
@@ -155,7 +163,7 @@ def test_a_log_that_does_not_show_the_callee() -> None:
 
 
 def test_numbers_that_are_no_errors() -> None:
-    """kvm_add_user_return_msr() gives -1 for "no slot" (arch/x86/kvm/x86.c): no error, and none to hand on."""
+    """kvm_add_user_return_msr() gives -1 for "no slot" (arch/x86/kvm/x86.c), which is no error."""
     tape = Tape()
     tape.enter("svm_init")
     tape.enter("somebody_else")

@@ -41,7 +41,9 @@ def test_a_write_that_is_missing_at_unload() -> None:
 
     ((step, register, message),) = told(changed(trace, 1, forget))
     assert (step, register) == (1, "register:MSR_EFER@1")
-    assert message.startswith("MSR_EFER of CPU 1 is 0x1000 after unload, but was 0x0 before KVM first wrote it")
+    assert message.startswith(
+        "MSR_EFER of CPU 1 is 0x1000 after unload, but was 0x0 before KVM first wrote it"
+    )
     assert "written last in svm_enable_virtualization_cpu < " in message
 
 
@@ -55,7 +57,9 @@ def test_a_wrong_value_after_a_failed_load() -> None:
     (finding,) = hardware_state(changed(trace, 0, change), SVM)
     assert finding.resource == "register:MSR_VM_HSAVE_PA@0"
     assert finding.label == "kvm_init:err_register"
-    assert finding.message.startswith("MSR_VM_HSAVE_PA of CPU 0 is 0x7 after load, but was 0x0 before load failed")
+    assert finding.message.startswith(
+        "MSR_VM_HSAVE_PA of CPU 0 is 0x7 after load, but was 0x0 before load failed"
+    )
 
 
 def test_it_is_told_once() -> None:
@@ -71,7 +75,10 @@ def test_it_is_told_once() -> None:
 def test_another_hypervisor() -> None:
     """What another hypervisor sets is its own; KVM must leave it, and clear only what KVM set."""
     assert told(go("x86-svm", "foreign-on=1", "load", "unload").trace) == []
-    assert told(go("x86-svm", "load", "unload", "foreign-on=1", "load", "foreign-off=1", "load", "unload").trace) == []
+    assert (
+        told(go("x86-svm", "load", "unload", "foreign-on=1", "load", "foreign-off=1", "load", "unload").trace)
+        == []
+    )
 
 
 def test_kvm_takes_a_cpu_from_another_hypervisor() -> None:

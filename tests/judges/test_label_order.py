@@ -20,7 +20,14 @@ def told(trace: Trace) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "fail", ["misc_register", "alloc_cpumask_var_node#2", "svm_cpu_init#2", "shrinker_alloc", "svm_check_processor_compat"]
+    "fail",
+    [
+        "misc_register",
+        "alloc_cpumask_var_node#2",
+        "svm_cpu_init#2",
+        "shrinker_alloc",
+        "svm_check_processor_compat",
+    ],
 )
 def test_the_model_does_what_stands_below_its_labels(fail: str) -> None:
     """Error paths of the model agree with the text they are made from."""
@@ -34,7 +41,10 @@ def test_a_call_that_is_missing() -> None:
     trace = go("x86-svm", "load", fail="kvm_vfio_ops_init").trace
     mutated = changed(trace, 0, lambda events: drop_call(events, "kvm_irqfd_exit"))
     assert told(mutated) == [
-        ("kvm_init:err_vfio", "after goto err_vfio kvm_init() does free_cpumask_var where kvm_irqfd_exit is due")
+        (
+            "kvm_init:err_vfio",
+            "after goto err_vfio kvm_init() does free_cpumask_var where kvm_irqfd_exit is due",
+        )
     ]
 
 
@@ -130,6 +140,7 @@ def test_a_real_kernel_shows_no_gotos() -> None:
         ((Loop((A,)), B), ("b",), None),
         ((Loop((A,)), B), ("a", "c"), ("a or b", "c")),
         ((Branch(((A,), ())), B), ("b",), None),
+        ((Branch(((), ())), B), ("b",), None),
         ((Branch(((A,), (C,))), B), ("c", "b"), None),
         ((Branch(((A,), (C,))), B), ("b",), ("a or c", "b")),
         ((Branch(((A, Leave()), ())), B), ("a",), None),

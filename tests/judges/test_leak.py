@@ -172,6 +172,22 @@ def test_a_release_that_fails_releases_nothing() -> None:
     ]
 
 
+def test_a_label_of_another_call() -> None:
+    """A goto of an earlier call of the same function is not that of the call that acquired."""
+    tape = Tape()
+    tape.enter("svm_hardware_setup")
+    for name in ("one", "two"):
+        tape.enter("svm_cpu_init")
+        tape.call("alloc_workqueue", "ptr", name)
+        if name == "one":
+            tape.event("goto", "svm_cpu_init", -12, label="free_save_area")
+        tape.leave("svm_cpu_init", 0)
+    tape.leave("svm_hardware_setup", -12)
+    tape.step("load", -12)
+    labels = {f.resource: f.label for f in leak(tape.trace(), SVM)}
+    assert labels == {"workqueue:one": "svm_cpu_init:free_save_area", "workqueue:two": ""}
+
+
 def test_a_machine_that_stopped_leaks_nothing() -> None:
     """Of a verb that ended in a bug there is no result to judge."""
     tape = Tape()
@@ -183,7 +199,13 @@ def test_a_machine_that_stopped_leaks_nothing() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["g_init_misc_register", "g_init_rebooting", "g_init_vfio_ops", "g_init_enable_cpu6_8cpu", "foreign_svme_cpu2_load1"],
+    [
+        "g_init_misc_register",
+        "g_init_rebooting",
+        "g_init_vfio_ops",
+        "g_init_enable_cpu6_8cpu",
+        "foreign_svme_cpu2_load1",
+    ],
 )
 def test_a_real_kernel_forgets_the_directory(name: str) -> None:
     """The log of a real 6.12.117 shows the leak; kvm_init_debug() is inlined there."""

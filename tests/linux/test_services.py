@@ -66,9 +66,10 @@ def test_a_minor_number_is_held_by_one_device() -> None:
 
 
 def test_a_minor_number_held_elsewhere_is_busy() -> None:
-    """misc_minor_alloc() gives -EBUSY though no device with that minor is on the list."""
+    """misc_register() makes -EBUSY of what ida_alloc_range() gives for a number that is taken, -ENOSPC."""
     k = bare()
-    misc_minor_alloc(k, 232)
+    assert misc_minor_alloc(k, 232) == 232
+    assert errno_of(lambda: misc_minor_alloc(k, 232)) == ENOSPC
     assert errno_of(lambda: misc_register(k, miscdevice(232, "kvm"))) == EBUSY
 
 
@@ -79,15 +80,15 @@ def test_withdrawing_a_device_that_is_not_there_warns() -> None:
     assert [e[0] for e in k.events].count("warn") == 1
 
 
-def test_the_device_table_has_twenty_places_each_for_one() -> None:
+def test_the_device_table_has_twelve_places_each_for_one() -> None:
     """kvm_register_device_ops(): -ENOSPC beyond KVM_DEV_TYPE_MAX, -EEXIST where one is."""
     k = bare()
-    assert errno_of(lambda: kvm_register_device_ops(k, "a", 20)) == ENOSPC
-    assert errno_of(lambda: kvm_register_device_ops(k, "a", 19)) is None
-    assert errno_of(lambda: kvm_register_device_ops(k, "b", 19)) == EEXIST
-    kvm_unregister_device_ops(k, 19)
-    kvm_unregister_device_ops(k, 19)
-    assert errno_of(lambda: kvm_register_device_ops(k, "b", 19)) is None
+    assert errno_of(lambda: kvm_register_device_ops(k, "a", 12)) == ENOSPC
+    assert errno_of(lambda: kvm_register_device_ops(k, "a", 11)) is None
+    assert errno_of(lambda: kvm_register_device_ops(k, "b", 11)) == EEXIST
+    kvm_unregister_device_ops(k, 11)
+    kvm_unregister_device_ops(k, 11)
+    assert errno_of(lambda: kvm_register_device_ops(k, "b", 11)) is None
 
 
 def test_a_notifier_is_on_a_chain_once() -> None:
