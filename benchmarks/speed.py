@@ -71,7 +71,9 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     python = sys.executable
     bare_start = process(python, "-c", "pass")
-    print(f"import kvm_ref                       {process(python, '-c', 'import kvm_ref.scenario') - bare_start:8.3f} s")
+    print(
+        f"import kvm_ref                       {process(python, '-c', 'import kvm_ref.scenario') - bare_start:8.3f} s"
+    )
     print(f"default matrix, whole process        {process(python, '-m', 'kvm_ref', 'matrix'):8.3f} s")
     small = per_event(4)
     print(f"per event, 4 CPUs                    {small:8.3f} us")

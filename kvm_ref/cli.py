@@ -10,7 +10,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import kvm_ref
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"kvm-ref: {message} (see {self.prog} --help)\n")
 
 
-def _choice(name: str, choices: Sequence[str]) -> object:
+def _choice(name: str, choices: Sequence[str]) -> Callable[[str], str]:
     def check(text: str) -> str:
         if text not in choices:
             raise argparse.ArgumentTypeError(f"unknown {name} {text!r}{nearest(text, choices)}")
@@ -50,73 +50,158 @@ def _choice(name: str, choices: Sequence[str]) -> object:
 
 
 def _machine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cpus", default="4", metavar="N|LIST|host", help="a number of CPUs, a list (0-3,8), or this machine's (default: 4)")
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="set a module parameter")
-    parser.add_argument("--cmdline", metavar="TEXT|@FILE", help="take parameters from a kernel command line (@/proc/cmdline)")
-    parser.add_argument("--feature", action="append", default=[], metavar="NAME=0|1", help="what the CPUs have, as constant_tsc=1")
-    parser.add_argument("--with", action="append", default=[], dest="with_", metavar="COMMIT", help="add an upstream commit to 6.12.117")
-    parser.add_argument("--without", action="append", default=[], metavar="COMMIT", help="take a commit out of 6.12.117")
+    parser.add_argument(
+        "--cpus",
+        default="4",
+        metavar="N|LIST|host",
+        help="a number of CPUs, a list (0-3,8), or this machine's (default: 4)",
+    )
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="set a module parameter"
+    )
+    parser.add_argument(
+        "--cmdline", metavar="TEXT|@FILE", help="take parameters from a kernel command line (@/proc/cmdline)"
+    )
+    parser.add_argument(
+        "--feature",
+        action="append",
+        default=[],
+        metavar="NAME=0|1",
+        help="what the CPUs have, as constant_tsc=1",
+    )
+    parser.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        dest="with_",
+        metavar="COMMIT",
+        help="add an upstream commit to 6.12.117",
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="COMMIT", help="take a commit out of 6.12.117"
+    )
 
 
 def _format(parser: argparse.ArgumentParser, *choices: str) -> None:
-    parser.add_argument("--format", type=_choice("format", choices), default="text", metavar="|".join(choices), help="how to print it (default: text)")  # type: ignore[arg-type]
+    parser.add_argument(
+        "--format",
+        type=_choice("format", choices),
+        default="text",
+        metavar="|".join(choices),
+        help="how to print it (default: text)",
+    )
 
 
 def parser() -> Parser:
     """Return the parser of the whole command line."""
-    top = Parser(prog="kvm-ref", description="Run how Linux KVM comes up and goes down, with any call failing.",
-                 epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = Parser(
+        prog="kvm-ref",
+        description="Run how Linux KVM comes up and goes down, with any call failing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="version", version=f"kvm-ref {kvm_ref.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, help: str, examples: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".",
-                                   epilog="examples:\n" + examples, formatter_class=argparse.RawDescriptionHelpFormatter)
+        return commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog="examples:\n" + examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
-    p = command("run", "run verbs on one machine and show what happens",
-                "  kvm-ref run load unload\n"
-                "  kvm-ref run --backend x86-svm --fail alloc_cpumask_var_node#3 load\n"
-                "  kvm-ref run --backend arm64 --param kvm-arm.mode=protected load\n"
-                "  kvm-ref run --reboot-at register_syscore load --format json")
+    p = command(
+        "run",
+        "run verbs on one machine and show what happens",
+        "  kvm-ref run load unload\n"
+        "  kvm-ref run --backend x86-svm --fail alloc_cpumask_var_node#3 load\n"
+        "  kvm-ref run --backend arm64 --param kvm-arm.mode=protected load\n"
+        "  kvm-ref run --reboot-at register_syscore load --format json",
+    )
     p.add_argument("--backend", default="x86-svm", metavar="NAME", help="the architecture (default: x86-svm)")
     _machine(p)
-    p.add_argument("--fail", action="append", default=[], metavar="SPEC", help="fail a call: FUNCTION[#NTH][@CPU][=ERRNO]")
-    p.add_argument("--reboot-at", action="append", default=[], metavar="FUNCTION", help="the system goes down while this call runs: FUNCTION[#NTH][@CPU]")
+    p.add_argument(
+        "--fail",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="fail a call: FUNCTION[#NTH][@CPU][=ERRNO]",
+    )
+    p.add_argument(
+        "--reboot-at",
+        action="append",
+        default=[],
+        metavar="FUNCTION",
+        help="the system goes down while this call runs: FUNCTION[#NTH][@CPU]",
+    )
     _format(p, "text", "json", "function_graph")
     p.add_argument("verbs", nargs="+", metavar="VERB", help="what to do, in order (kvm-ref list verbs)")
 
-    p = command("matrix", "run every fault of a scenario, one at a time, and judge each run",
-                "  kvm-ref matrix\n"
-                "  kvm-ref matrix --backend x86-svm --with b31e7c24b475\n"
-                "  kvm-ref matrix --backend x86-svm --cpus 64 --fail-cpus edges --jobs 2 load\n"
-                "  kvm-ref matrix --format ktap")
-    p.add_argument("--backend", action="append", default=[], metavar="NAME|all", help="an architecture; may be repeated (default: all)")
+    p = command(
+        "matrix",
+        "run every fault of a scenario, one at a time, and judge each run",
+        "  kvm-ref matrix\n"
+        "  kvm-ref matrix --backend x86-svm --with b31e7c24b475\n"
+        "  kvm-ref matrix --backend x86-svm --cpus 64 --fail-cpus edges --jobs 2 load\n"
+        "  kvm-ref matrix --format ktap",
+    )
+    p.add_argument(
+        "--backend",
+        action="append",
+        default=[],
+        metavar="NAME|all",
+        help="an architecture; may be repeated (default: all)",
+    )
     _machine(p)
-    p.add_argument("--fail-cpus", type=_choice("choice", ("all", "edges")), default="all", metavar="all|edges", help="fail calls repeated for each CPU on all CPUs, or the first and last only (default: all)")  # type: ignore[arg-type]
+    p.add_argument(
+        "--fail-cpus",
+        type=_choice("choice", ("all", "edges")),
+        default="all",
+        metavar="all|edges",
+        help="fail calls repeated for each CPU on all CPUs, or the first and last only (default: all)",
+    )
     p.add_argument("--jobs", default="1", metavar="N", help="processes of this machine (default: 1)")
     _format(p, "text", "json", "ktap")
-    p.add_argument("verbs", nargs="*", metavar="VERB", help="what to do, in order (default: load unload load unload)")
+    p.add_argument(
+        "verbs", nargs="*", metavar="VERB", help="what to do, in order (default: load unload load unload)"
+    )
 
-    p = command("ladder", "show a function's goto ladder, or its ways out if it has none",
-                "  kvm-ref ladder kvm_init\n  kvm-ref ladder init_hyp_mode --backend arm64 --format dot")
+    p = command(
+        "ladder",
+        "show a function's goto ladder, or its ways out if it has none",
+        "  kvm-ref ladder kvm_init\n  kvm-ref ladder init_hyp_mode --backend arm64 --format dot",
+    )
     p.add_argument("function", metavar="FUNCTION", help="as in the C source")
-    p.add_argument("--backend", default="", metavar="NAME", help="the architecture, where several have the function")
+    p.add_argument(
+        "--backend", default="", metavar="NAME", help="the architecture, where several have the function"
+    )
     _format(p, "text", "json", "dot", "mermaid")
 
     p = command("list", "list what there is", "  kvm-ref list faults --backend riscv\n  kvm-ref list commits")
-    p.add_argument("what", metavar="|".join(LISTS), type=_choice("list", LISTS), help="what to list")  # type: ignore[arg-type]
+    p.add_argument("what", metavar="|".join(LISTS), type=_choice("list", LISTS), help="what to list")
     p.add_argument("--backend", default="", metavar="NAME", help="only what this architecture has")
     _format(p, "text", "json")
 
-    p = command("compare", "compare a trace with the model's run of the same scenario, or two traces",
-                "  kvm-ref compare kernel.json\n  kvm-ref compare before.json after.json")
+    p = command(
+        "compare",
+        "compare a trace with the model's run of the same scenario, or two traces",
+        "  kvm-ref compare kernel.json\n  kvm-ref compare before.json after.json",
+    )
     p.add_argument("traces", nargs="+", metavar="TRACE", help="one or two trace files")
     _machine_override(p)
     return top
 
 
 def _machine_override(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="run the model with this parameter, whatever the trace says")
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="run the model with this parameter, whatever the trace says",
+    )
 
 
 LISTS = ("backends", "functions", "faults", "labels", "commits", "judges", "verbs", "features", "params")

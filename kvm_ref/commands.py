@@ -21,9 +21,8 @@ from kvm_ref.blame import Blame
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, judge_all
-from kvm_ref.matrix import VERBS, Matrix
+from kvm_ref.matrix import VERBS, Matrix, scenarios
 from kvm_ref.matrix import matrix as run_matrix
-from kvm_ref.matrix import scenarios
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario, commits_of, parse_verb
@@ -65,7 +64,9 @@ def _features(given: Sequence[str]) -> dict[str, bool]:
     return out
 
 
-def _scenario(args: argparse.Namespace, backend: Backend, verbs: Sequence[str], plan: Sequence[Fault] = ()) -> Scenario:
+def _scenario(
+    args: argparse.Namespace, backend: Backend, verbs: Sequence[str], plan: Sequence[Fault] = ()
+) -> Scenario:
     params: dict[str, str] = {}
     if args.cmdline is not None:
         params, unknown = parse_cmdline(args.cmdline, backend)
@@ -101,7 +102,6 @@ def run(args: argparse.Namespace) -> int:
         attrs.evolve(f, fault=" ".join(map(str, plan)), command=command(scenario))
         for f in judge_all(done.trace, vocabulary)
     ]
-
 
     def again(commit: str) -> Sequence[Finding]:
         mended = attrs.evolve(scenario, commits={**scenario.commits, commit: True})

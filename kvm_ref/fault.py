@@ -102,7 +102,9 @@ def parse(text: str) -> Fault:
     errno = None
     if match["errno"]:
         if match["errno"] not in Errno.__members__:
-            raise Misuse(f"unknown errno {match['errno']!r} in {text!r}{nearest(match['errno'], Errno.__members__)}")
+            raise Misuse(
+                f"unknown errno {match['errno']!r} in {text!r}{nearest(match['errno'], Errno.__members__)}"
+            )
         errno = Errno[match["errno"]]
     return Fault(match["function"], nth, int(match["cpu"]) if match["cpu"] else None, errno)
 
@@ -124,7 +126,9 @@ def check(fault: Fault, vocabulary: Vocabulary) -> None:
     if fault.effect:
         state = fault.effect.removeprefix("system_state=")
         if state not in _STATES:
-            raise Misuse(f"unknown effect {fault.effect!r}: expected system_state=SYSTEM_RESTART or another state")
+            raise Misuse(
+                f"unknown effect {fault.effect!r}: expected system_state=SYSTEM_RESTART or another state"
+            )
         return
     facts = targets[0]
     if not facts.fails:
@@ -161,6 +165,7 @@ class Pending:
         self.fired = False
 
     def counts(self, k: Kernel, args: dict[str, Any] | None) -> bool:
+        """Say whether this call is the one."""
         fault = self.fault
         if fault.cpu is not None and fault.cpu != k.at.cpu:
             return False
@@ -172,6 +177,7 @@ class Pending:
         return self.hits == fault.nth
 
     def act(self, k: Kernel, facts: Facts) -> KernelError | tuple[Any] | None:
+        """Strike: leave the event, and return what the call fails with, or None if it runs."""
         self.fired = True
         fault = self.fault
         if fault.effect:

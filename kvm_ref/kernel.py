@@ -214,8 +214,8 @@ class Kernel(_StaticsByClass):
 
     def gone(self, id: str | int) -> None:
         """Note that what has this id was released; an id that nothing has is legal."""
-        if id in self.live:
-            name, n = self.live.pop(id)  # type: ignore[arg-type]
+        if isinstance(id, str) and id in self.live:
+            name, n = self.live.pop(id)
             freed = self.freed.setdefault(name, [])
             heappush(freed, n)
             if len(freed) == self.highest[name]:

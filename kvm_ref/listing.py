@@ -94,7 +94,9 @@ def verbs(name: str) -> Rows:
 def features(name: str) -> Rows:
     """List what the CPUs of each backend can have, with the default."""
     return [
-        {"name": f, "default": int(on), "backend": b.name} for b in _chosen(name) for f, on in b.features.items()
+        {"name": f, "default": int(on), "backend": b.name}
+        for b in _chosen(name)
+        for f, on in b.features.items()
     ]
 
 

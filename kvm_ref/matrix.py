@@ -22,7 +22,7 @@ from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, Reached, judge_all
 from kvm_ref.replay import Replay
 from kvm_ref.reproduce import command
-from kvm_ref.scenario import Scenario, run
+from kvm_ref.scenario import Scenario
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -145,7 +145,7 @@ def faults_of(
             continue
         begun.add(place)
         facts = vocabulary[function]
-        effects = [None] if facts.fails else []
+        effects: list[str | None] = [None] if facts.fails else []
         if facts.effect:
             effects.append(f"system_state={facts.effect}")
         for effect in effects:
@@ -182,7 +182,11 @@ def plans(base: Scenario, backend: Backend, replay: Replay, *, edges: bool = Fal
     if type(backend).foreign_on is not Backend.foreign_on:
         online = base.cpus.online
         for cpu in (online[0], online[-1]) if edges and len(online) > 1 else online:
-            yield Plan(f"foreign-on={cpu}", attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)), length=len(base.verbs))
+            yield Plan(
+                f"foreign-on={cpu}",
+                attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)),
+                length=len(base.verbs),
+            )
 
 
 def judge(plan: Plan, trace: Trace, fired: bool, vocabulary: Vocabulary) -> Row:

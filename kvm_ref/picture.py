@@ -67,7 +67,13 @@ def _undo(done: Done) -> Iterator[str]:
         elif isinstance(part, Branch):
             for n, way in enumerate(part.ways):
                 if way:
-                    yield "either:" if n == 0 and all(part.ways) else "perhaps:" if not all(part.ways) else "or:"
+                    yield (
+                        "either:"
+                        if n == 0 and all(part.ways)
+                        else "perhaps:"
+                        if not all(part.ways)
+                        else "or:"
+                    )
                     yield from (f"    {line}" for line in _undo(way))
         elif isinstance(part, Leave):
             yield "next;" if part.turn else "return;"
@@ -84,7 +90,7 @@ def dot(facts: Facts) -> Iterator[str]:
     """Yield the ladder as a dot graph: the steps down the left, the labels down the right."""
     ladder = _needed(facts)
     yield f"digraph {_quote(facts.name)} {{"
-    yield '  graph [rankdir=TB, labelloc=t, label=' + _quote(f"{facts.name}()") + "];"
+    yield "  graph [rankdir=TB, labelloc=t, label=" + _quote(f"{facts.name}()") + "];"
     yield '  node [shape=box, fontname="monospace"];'
     for n, jump in enumerate(ladder.gotos):
         yield f"  step{n} [label={_quote(_why(jump.calls))}];"

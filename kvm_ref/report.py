@@ -133,7 +133,9 @@ def ktap(done: Matrix) -> Iterator[str]:
     yield f"1..{len(done.rows)}"
     for number, row in enumerate(done.rows, 1):
         settings = " ".join(f"{n}={v}" for n, v in row.scenario.params.items())
-        name = " ".join(w for w in (row.scenario.backend, settings, row.fault or "no fault") if w).replace("#", "\\#")
+        name = " ".join(w for w in (row.scenario.backend, settings, row.fault or "no fault") if w).replace(
+            "#", "\\#"
+        )
         if not row.findings and not row.idle:
             yield f"ok {number} {name}"
             continue

@@ -158,7 +158,9 @@ def commits_of(choice: Mapping[str, bool]) -> list[Commit]:
     """
     chosen: dict[str, bool] = {}
     for given, wanted in choice.items():
-        matching = [h for h in Commit.known if len(given) >= 7 and (h.startswith(given) or given.startswith(h))]
+        matching = [
+            h for h in Commit.known if len(given) >= 7 and (h.startswith(given) or given.startswith(h))
+        ]
         if not matching:
             raise Misuse(f"unknown commit {given!r}{nearest(given, Commit.known)}")
         chosen[matching[0]] = wanted
@@ -229,7 +231,9 @@ def run(scenario: Scenario, backend: Backend | None = None) -> Run:
     for fault in scenario.faults:
         check(fault, vocabulary)
         if fault.cpu is not None and fault.cpu not in scenario.cpus.possible:
-            raise Misuse(f"no CPU {fault.cpu} in {fault}: this machine has {format_list(scenario.cpus.possible)}")
+            raise Misuse(
+                f"no CPU {fault.cpu} in {fault}: this machine has {format_list(scenario.cpus.possible)}"
+            )
     plan = arm(k, scenario.faults, vocabulary)
     steps = []
     after = {"before": look(k)}
@@ -275,5 +279,3 @@ def record(scenario: Scenario, k: Kernel, steps: list[Step], after: dict[str, di
         after=after,
         log=list(k.log),
     )
-
-

@@ -54,7 +54,9 @@ def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
             what = f"system_state = {SystemState(value).name}"
         return head + _colour(f"! injected: {what}", _RED, colour)
     if kind == "goto":
-        return head + _colour(f"goto {(args or {}).get('label')};  /* {function}, {errno_name(value)} */", _YELLOW, colour)
+        return head + _colour(
+            f"goto {(args or {}).get('label')};  /* {function}, {errno_name(value)} */", _YELLOW, colour
+        )
     if kind == "write":
         was = (args or {}).get("was", 0)
         return f"{head}{function} = {value:#x}  {_colour(f'/* was {was:#x} */', _DIM, colour)}"

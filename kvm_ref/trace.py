@@ -17,6 +17,8 @@ from typing import Any
 import attrs
 
 FORMAT = "kvm-ref-trace/1"
+# The arguments that name a resource.
+_NAMING = ("obj", "mask", "uses")
 KINDS = frozenset({"enter", "exit", "inject", "goto", "lock", "unlock", "write", "warn"})
 
 
@@ -157,6 +159,9 @@ def _from_json(data: dict[str, Any]) -> Trace:
         args = e.get("args")
         if args is not None and not isinstance(args, dict):
             raise ValueError(f"args of {e['function']!r} are no object")
+        for key, named in (("value", e.get("value")), *((key, (args or {}).get(key)) for key in _NAMING)):
+            if isinstance(named, (list, dict)):
+                raise ValueError(f"{key} of {e['function']!r} is no text and no number")
         return (e["kind"], at, str(e["function"]), args, e.get("value"))
 
     steps = []

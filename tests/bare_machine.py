@@ -36,8 +36,7 @@ def errno_of(function: Callable[[], object]) -> Errno | None:
     try:
         function()
     except KernelError as error:
-        assert error.errno is not None
-        return Errno(error.errno)
+        return Errno(error.errno or 0)
     return None
 
 

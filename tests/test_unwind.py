@@ -53,7 +53,7 @@ def climb(k: Kernel, ran: list[str], fails_at: str) -> str:
 def test_a_jump_falls_through_all_labels_below(fails_at: str, then: list[str]) -> None:
     """Control comes to the label and every one behind it, to none before it."""
     ran: list[str] = []
-    assert errno_of(lambda: climb(bare(), ran, fails_at)) == EIO  # type: ignore[func-returns-value]
+    assert errno_of(lambda: climb(bare(), ran, fails_at)) == EIO
     assert ran[ran.index(fails_at) + 1 :] == then
 
 

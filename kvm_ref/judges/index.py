@@ -226,7 +226,8 @@ def _acquired(facts: Facts, enter: Event | None, leave: Event) -> Any:
 
 
 def _named(facts: Facts, args: dict[str, Any]) -> Any:
-    return args.get(facts.obj, args.get("name", ""))
+    key = args.get(facts.obj, args.get("name", ""))
+    return key if isinstance(key, (str, int)) else str(key)
 
 
 def _succeeded(facts: Facts, value: object) -> bool:

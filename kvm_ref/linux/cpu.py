@@ -116,10 +116,10 @@ def cpuhp_invoke_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> Non
         WARN_ON_ONCE(k, True, "cpuhp_step_empty(bringup, step)")
         return
 
-    trace_cpuhp_cb(k, cpu, st.target, state, cb)
+    _trace_cpuhp_cb(k, cpu, st.target, state, cb)
 
 
-def trace_cpuhp_cb(k: Kernel, cpu: int, target: int, state: int, cb: Callback) -> None:
+def _trace_cpuhp_cb(k: Kernel, cpu: int, target: int, state: int, cb: Callback) -> None:
     # The tracepoints cpuhp_enter and cpuhp_exit around one callback: together the call "cpuhp_cb".
     at = k.at
     seen = {"on_cpu": cpu, "target": target, "step": state, "callback": cb.__name__}
@@ -136,8 +136,8 @@ def trace_cpuhp_cb(k: Kernel, cpu: int, target: int, state: int, cb: Callback) -
         k.emit(("exit", at, "cpuhp_cb", None, ret))
 
 
-def cpuhp_invoke_ap_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> None:
-    # Let the hotplug thread of the CPU call the callback, and wait for it.
+def _invoke_ap_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> None:
+    # cpuhp_invoke_ap_callback(): let the hotplug thread of the CPU call the callback, and wait for it.
     if not cpu_online(k, cpu):
         return
     k.run_on(f"cpuhp/{cpu}", cpu, cpuhp_invoke_callback, cpu, state, bringup)
@@ -187,7 +187,7 @@ def cpuhp_issue_call(k: Kernel, cpu: int, state: int, bringup: bool) -> None:
         return
     try:
         if cpuhp_is_ap_state(state):
-            cpuhp_invoke_ap_callback(k, cpu, state, bringup)
+            _invoke_ap_callback(k, cpu, state, bringup)
         else:
             cpuhp_invoke_callback(k, cpu, state, bringup)
     except KernelError:

@@ -6,7 +6,7 @@ A minor number can be held by one device at a time.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EBUSY, ENOMEM, ENOSPC, ERR_PTR, ErrPtr, IS_ERR, KernelError
+from kvm_ref.errno import EBUSY, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel, Resource, Statics
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import WARN_ON

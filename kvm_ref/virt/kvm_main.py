@@ -12,7 +12,10 @@ from kvm_ref.errno import EBUSY, EIO, ENOMEM, ErrPtr, KernelError
 from kvm_ref.kernel import Commit, Kernel, Statics, SystemState
 from kvm_ref.linux.cpu import CPUHP_AP_KVM_ONLINE, cpuhp_remove_state, cpuhp_setup_state
 from kvm_ref.linux.cpumask import (
-    alloc_cpumask_var_node, cpumask_var_t, for_each_possible_cpu, free_cpumask_var,
+    alloc_cpumask_var_node,
+    cpumask_var_t,
+    for_each_possible_cpu,
+    free_cpumask_var,
 )  # fmt: skip
 from kvm_ref.linux.debugfs import debugfs_create_dir, debugfs_remove_recursive, dentry
 from kvm_ref.linux.miscdevice import KVM_MINOR, misc_deregister, misc_register, miscdevice

@@ -6,7 +6,9 @@ from __future__ import annotations
 from kvm_ref.errno import EEXIST
 from kvm_ref.kernel import Kernel
 from kvm_ref.virt.device_ops import (
-    KVM_DEV_TYPE_VFIO, kvm_register_device_ops, kvm_unregister_device_ops,
+    KVM_DEV_TYPE_VFIO,
+    kvm_register_device_ops,
+    kvm_unregister_device_ops,
 )  # fmt: skip
 from kvm_ref.vocabulary import kernel_function
 

@@ -148,7 +148,8 @@ def test_a_function_that_gives_only_its_own() -> None:
         assert told(tape.trace()) == [
             (
                 "",
-                "kvm_enable_virtualization_cpu() failed with -EBUSY, but its own are -EIO and no callee failed",
+                "kvm_enable_virtualization_cpu() failed with -EBUSY, "
+                "but its own are -EIO and no callee failed",
             )
         ]
 

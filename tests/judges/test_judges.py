@@ -13,7 +13,7 @@ from kvm_ref.judges import JUDGES, judge_all
 from kvm_ref.judges.finding import Place
 from kvm_ref.judges.index import index, resource_of
 from kvm_ref.judges.ledger import ledger
-from kvm_ref.trace import load
+from kvm_ref.trace import TraceError, load
 
 SVM = vocabulary()
 
@@ -53,6 +53,16 @@ def test_a_written_trace_is_judged_alike() -> None:
     trace = go("x86-svm", "load", fail="misc_register").trace
     again = load(json.dumps(trace.to_json()))
     assert judge_all(again, SVM) == judge_all(trace, SVM)
+
+
+@pytest.mark.parametrize(("key", "args"), [("value", {}), ("obj", {"obj": [1]}), ("uses", {"uses": {}})])
+def test_a_trace_with_names_that_are_none(key: str, args: dict[str, object]) -> None:
+    """What should be a number or a name, but is a list or an object, is refused when the trace is read."""
+    trace = go("x86-svm", "load").trace.to_json()
+    event = trace["steps"][0]["events"][0]
+    event.update({"value": []} if key == "value" else {"args": args})
+    with pytest.raises(TraceError, match=f"{key} of 'kvm_x86_init' is no text and no number"):
+        load(json.dumps(trace))
 
 
 def test_judging_twice() -> None:
@@ -117,6 +127,7 @@ def test_names_of_a_log() -> None:
     tape.call("register_syscore", obj="kvm_syscore")
     tape.call("misc_register", 0, name="kvm", minor=232)
     tape.call("__cpuhp_remove_state", state=148)
+    tape.call("__cpuhp_remove_state", state=[148])
     tape.call("shrinker_free")
     tape.step("load")
     assert [(deed, key) for deed, key, *_ in index(tape.trace().steps[0], SVM).deeds] == [
@@ -126,6 +137,7 @@ def test_names_of_a_log() -> None:
         ("acquire", ("syscore", "kvm_syscore")),
         ("acquire", ("miscdevice", "kvm")),
         ("release", ("cpuhp_state", 148)),
+        ("release", ("cpuhp_state", "[148]")),
         ("release", ("shrinker", "")),
     ]
 

@@ -42,14 +42,16 @@ def callbacks(k: Kernel, ran: list[str], fails_on: int = -1) -> tuple[hotplug.Ca
 
 def test_startup_runs_on_each_cpus_own_thread_ascending() -> None:
     """__cpuhp_setup_state_cpuslocked() walks the present CPUs upwards, each on its hotplug thread."""
-    k, ran = bare(3), []
+    k = bare(3)
+    ran: list[str] = []
     assert cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran)) == 0
     assert ran == ["up 0 on 0 by cpuhp/0", "up 1 on 1 by cpuhp/1", "up 2 on 2 by cpuhp/2"]
 
 
 def test_a_failure_rolls_back_the_cpus_below_ascending() -> None:
     """cpuhp_rollback_install() tears down from CPU 0 up to the failed one, which is left alone."""
-    k, ran = bare(4), []
+    k = bare(4)
+    ran: list[str] = []
     assert errno_of(lambda: cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran, fails_on=2))) == EIO
     assert [r.split(" on")[0] for r in ran] == ["up 0", "up 1", "up 2", "down 0", "down 1"]
     assert errno_of(lambda: cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran))) is None
@@ -57,7 +59,8 @@ def test_a_failure_rolls_back_the_cpus_below_ascending() -> None:
 
 def test_no_rollback_without_a_teardown_callback() -> None:
     """The C asks `if (teardown)` before it rolls back."""
-    k, ran = bare(3), []
+    k = bare(3)
+    ran: list[str] = []
     up, _ = callbacks(k, ran, fails_on=1)
     assert errno_of(lambda: cpuhp_setup_state(k, STATE, "x", up, None)) == EIO
     assert [r.split(" on")[0] for r in ran] == ["up 0", "up 1"]
@@ -65,7 +68,8 @@ def test_no_rollback_without_a_teardown_callback() -> None:
 
 def test_offline_cpus_are_passed_over() -> None:
     """A CPU below the state gets no callback (cpustate < state)."""
-    k, ran = bare(3, online=(0, 2)), []
+    k = bare(3, online=(0, 2))
+    ran: list[str] = []
     cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran))
     cpuhp_remove_state(k, STATE)
     assert [r.split(" on")[0] for r in ran] == ["up 0", "up 2", "down 0", "down 2"]
@@ -73,7 +77,8 @@ def test_offline_cpus_are_passed_over() -> None:
 
 def test_nocalls_installs_and_removes_without_callbacks() -> None:
     """cpuhp_setup_state_nocalls() and cpuhp_remove_state_nocalls() pass invoke=false."""
-    k, ran = bare(2), []
+    k = bare(2)
+    ran: list[str] = []
     assert cpuhp_setup_state_nocalls(k, STATE, "x", *callbacks(k, ran)) == 0
     assert k[hotplug.Cpuhp].cpuhp_hp_states[STATE].name == "x"
     cpuhp_remove_state_nocalls(k, STATE)
@@ -83,7 +88,8 @@ def test_nocalls_installs_and_removes_without_callbacks() -> None:
 
 def test_a_taken_state_is_busy() -> None:
     """cpuhp_store_callbacks() gives -EBUSY where a name is set; the first owner stays."""
-    k, ran = bare(2), []
+    k = bare(2)
+    ran: list[str] = []
     cpuhp_setup_state(k, STATE, "first", *callbacks(k, ran))
     assert errno_of(lambda: cpuhp_setup_state(k, STATE, "second", *callbacks(k, ran))) == EBUSY
     assert k[hotplug.Cpuhp].cpuhp_hp_states[STATE].name == "first"
@@ -122,7 +128,8 @@ def test_removing_a_state_at_the_end_is_a_bug() -> None:
 
 def test_the_fail_value_fires_once_and_no_callback_runs() -> None:
     """cpuhp_invoke_callback() gives -EAGAIN where st->fail is the state, and clears it."""
-    k, ran = bare(2), []
+    k = bare(2)
+    ran: list[str] = []
     cpuhp_state(k, 1).fail = STATE
     assert errno_of(lambda: cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran))) == EAGAIN
     assert [r.split(" on")[0] for r in ran] == ["up 0", "down 0"]
@@ -132,7 +139,8 @@ def test_the_fail_value_fires_once_and_no_callback_runs() -> None:
 
 def test_teardown_may_not_fail() -> None:
     """cpuhp_issue_call() has BUG_ON(ret && !bringup)."""
-    k, ran = bare(2), []
+    k = bare(2)
+    ran: list[str] = []
     up, _ = callbacks(k, ran)
 
     def down(k: Kernel, cpu: int) -> int:
@@ -145,7 +153,8 @@ def test_teardown_may_not_fail() -> None:
 
 def test_states_below_bringup_run_on_the_calling_cpu() -> None:
     """cpuhp_is_ap_state() is false for the PREPARE section: the caller runs the callback."""
-    k, ran = bare(2), []
+    k = bare(2)
+    ran: list[str] = []
     cpuhp_setup_state(k, CPUHP_BP_PREPARE_DYN, "x", *callbacks(k, ran))
     assert ran == ["up 0 on 0 by init", "up 1 on 0 by init"]
 
@@ -160,7 +169,8 @@ def test_an_empty_step_warns_and_counts_as_done() -> None:
 
 def test_an_ap_that_went_offline_is_not_asked() -> None:
     """cpuhp_invoke_ap_callback() returns 0 for a CPU that is not online."""
-    k, ran = bare(2), []
+    k = bare(2)
+    ran: list[str] = []
     cpuhp_state(k, 1)
     k.online.discard(1)
     cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran))
@@ -169,7 +179,8 @@ def test_an_ap_that_went_offline_is_not_asked() -> None:
 
 def test_locks_are_taken_outside_in_and_released() -> None:
     """cpus_read_lock() is outside cpuhp_state_mutex, on both ways out."""
-    k, ran = bare(1), []
+    k = bare(1)
+    ran: list[str] = []
     cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran))
     errno_of(lambda: cpuhp_setup_state(k, STATE, "x", *callbacks(k, ran)))
     locks = [(e[0], e[2]) for e in k.events if e[0] in ("lock", "unlock")]

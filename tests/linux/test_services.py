@@ -118,7 +118,8 @@ def _syscore(k: Kernel, name: str, ran: list[str], fails: bool = False) -> sysco
 
 def test_syscore_walks_backwards_down_and_forwards_up() -> None:
     """drivers/base/syscore.c: suspend and shutdown in reverse order, resume in order."""
-    k, ran = bare(), []
+    k = bare()
+    ran: list[str] = []
     _syscore(k, "a", ran)
     syscore_ops.register_syscore(k, syscore_ops.syscore("empty"))
     _syscore(k, "b", ran)
@@ -130,7 +131,8 @@ def test_syscore_walks_backwards_down_and_forwards_up() -> None:
 
 def test_a_failed_suspend_resumes_those_that_were_suspended() -> None:
     """syscore_suspend(): err_out continues the list after the one that failed."""
-    k, ran = bare(), []
+    k = bare()
+    ran: list[str] = []
     _syscore(k, "a", ran)
     _syscore(k, "b", ran, fails=True)
     syscore_ops.register_syscore(k, syscore_ops.syscore("empty"))
@@ -143,7 +145,8 @@ def test_a_failed_suspend_resumes_those_that_were_suspended() -> None:
 
 def test_ipi_runs_here_as_a_call_and_elsewhere_as_an_interrupt() -> None:
     """smp_call_function_single(): local calls are direct; an offline CPU gives -ENXIO."""
-    k, ran = bare(3, online=(0, 1)), []
+    k = bare(3, online=(0, 1))
+    ran: list[str] = []
 
     def func(k: Kernel, info: object) -> None:
         ran.append(f"{info} {k.cpu} {k.at.task} {k.at.depth}")
@@ -156,9 +159,10 @@ def test_ipi_runs_here_as_a_call_and_elsewhere_as_an_interrupt() -> None:
 
 def test_on_each_cpu_reaches_every_online_cpu() -> None:
     """on_each_cpu() runs on the others and on the caller's CPU, not on offline ones."""
-    k, ran = bare(4, online=(0, 1, 3)), []
-    on_each_cpu(k, lambda k, info: ran.append(k.cpu), None)
-    assert sorted(ran) == [0, 1, 3]
+    k = bare(4, online=(0, 1, 3))
+    ran: list[str] = []
+    on_each_cpu(k, lambda k, info: ran.append(f"{info} {k.cpu}"), "x")
+    assert sorted(ran) == ["x 0", "x 1", "x 3"]
 
 
 def test_a_mutex_taken_twice_hangs() -> None:
