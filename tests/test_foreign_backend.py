@@ -16,11 +16,19 @@ BACKEND = '''
 """A backend for a processor that does not exist."""
 from kvm_ref.backend import Backend
 from kvm_ref.errno import EBUSY, ENOMEM, KernelError
+from kvm_ref.kernel import Statics
 from kvm_ref.linux.module import Module
 from kvm_ref.linux.slab import kfree, kzalloc
 from kvm_ref.unwind import ladder
 from kvm_ref.virt import kvm_main
 from kvm_ref.vocabulary import kernel_function
+
+
+class ToyKvm(Statics):
+    module = "kvm"
+
+    def __init__(self):
+        self.buffer = None
 
 
 @kernel_function(fails=EBUSY)
@@ -38,10 +46,9 @@ def kvm_arch_disable_virtualization_cpu(k) -> "None":
 @kernel_function(fails=ENOMEM)
 def toy_init(k) -> "None":
     """Come up, and forget the buffer if that fails."""
-    buffer = kzalloc(k, "toy_buffer")
-    if not buffer:
+    k[ToyKvm].buffer = kzalloc(k, "toy_buffer")
+    if not k[ToyKvm].buffer:
         raise KernelError(ENOMEM)
-    k.features["buffer"] = buffer
     with ladder(k) as goto:
         with goto("err_init"):
             kvm_main.kvm_init(k, "toy")
@@ -55,7 +62,7 @@ def toy_init(k) -> "None":
 def toy_exit(k) -> "None":
     """Go down."""
     kvm_main.kvm_exit(k)
-    kfree(k, k.features["buffer"])
+    kfree(k, k[ToyKvm].buffer)
 
 
 class Toy(Backend):
@@ -69,7 +76,7 @@ class Toy(Backend):
 HOOK = "kvm_arch_disable_virtualization_cpu = staticmethod(kvm_arch_disable_virtualization_cpu)"
 
 
-def install(site: Path, *, forgets: str = "kfree(k, buffer)", hook: str = HOOK, entry: str = "toy_kvm:Toy") -> None:
+def install(site: Path, *, forgets: str = "kfree(k, k[ToyKvm].buffer)", hook: str = HOOK, entry: str = "toy_kvm:Toy") -> None:
     info = site / "toy_kvm-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(METADATA)

@@ -25,8 +25,6 @@ def hardware_state(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     seen = [index(step, vocabulary) for step in trace.steps]
     for number, step in enumerate(trace.steps):
         before = seen[number].before
-        if not before and not now:
-            continue
         original = {**before, **original}
         now.update({register: (number, event) for register, event in seen[number].last.items()})
         for event in seen[number].foreign:
@@ -63,6 +61,8 @@ def _owned(held: dict[Register, Any], event: Event) -> dict[Register, Any]:
     # What a register is to hold after another hypervisor changed some of its bits.
     _, at, name, args, value = event
     register, was = (at.cpu, name), (args or {}).get("was")
+    if register not in held:
+        return held
     if not isinstance(was, int) or not isinstance(value, int) or not isinstance(held[register], int):
         return {**held, register: value}
     changed = was ^ value

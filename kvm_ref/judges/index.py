@@ -192,7 +192,8 @@ class Index:
         kind, at, name, args, value = event
         if kind == "write":
             register = (at.cpu, name)
-            self.before.setdefault(register, args["was"] if args else None)
+            if args and "was" in args:
+                self.before.setdefault(register, args["was"])
             self.last[register] = event
             if at.task == "foreign":
                 self.foreign.append(event)

@@ -111,11 +111,13 @@ def test_verbs_in_one_step() -> None:
 
 
 def test_values_that_are_not_known() -> None:
-    """A write without a value before it is judged like any other, bits or no bits."""
+    """A value need not be a number; a register of which nobody says what it held is not judged."""
     tape = Tape()
-    tape.event("write", "MSR_EFER", "x", task="foreign")
+    tape.event("write", "MSR_EFER", "x", task="foreign", was="w")
+    tape.event("write", "CR4", "x", task="foreign")
     tape.step("foreign-on=0")
     tape.event("write", "MSR_EFER", "y")
+    tape.event("write", "CR4", "y")
     tape.step("unload")
     ((_, _, message),) = told(tape.trace())
     assert message.startswith("MSR_EFER of CPU 0 is y after unload, but was x")
