@@ -54,7 +54,8 @@ class Tape:
     def call(self, function: str, value: Any = None, got: str | None = None, **args: Any) -> None:
         """Make a call without inner events; `got` is what it acquired."""
         self.enter(function, **args)
-        self.leave(function, value, **({"obj": got} if got else {}))
+        got_args: dict[str, Any] = {"obj": got} if got else {}
+        self.leave(function, value, **got_args)
 
     def event(
         self, kind: str, what: str, value: Any = None, *, task: str = "modprobe", cpu: int = 0, **args: Any

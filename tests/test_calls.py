@@ -89,7 +89,7 @@ def through_others(k: Kernel, x: Any) -> None:
 
 def through_pointers(k: Kernel, x: Any) -> None:
     k.arch.kvm_arch_disable_virtualization_cpu(k)
-    (k.arch.other or a)(k)
+    (k.arch.other or a)(k)  # type: ignore[attr-defined]
     (a if x else b)(k)
     x(k)
     (lambda: a(k))
