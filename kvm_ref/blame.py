@@ -28,20 +28,28 @@ class Blame:
         self._known: dict[tuple[str, str, str], str] = {}
 
     def __call__(
-        self, findings: Iterable[Finding], again: Callable[[str], Iterable[Finding]]
+        self,
+        findings: Iterable[Finding],
+        again: Callable[[str], Iterable[Finding]],
+        *,
+        fault: str,
+        command: str,
     ) -> list[Finding]:
-        """Return the findings with the commit that mends each, where there is one.
+        """Return the findings with what the judges did not know.
 
         Args:
             findings: what one run has.
             again: what the same run has on a kernel that also contains the commit of this hash.
+            fault: the run's faults, as text.
+            command: the command that makes the run again.
         """
         out = []
         for finding in findings:
             alike = (finding.judge, finding.resource, finding.label)
             if alike not in self._known:
                 self._known[alike] = self._commit(finding, again)
-            out.append(attrs.evolve(finding, commit=self._known[alike]))
+            commit = self._known[alike]
+            out.append(attrs.evolve(finding, commit=commit, fault=fault, command=command))
         return out
 
     def _commit(self, finding: Finding, again: Callable[[str], Iterable[Finding]]) -> str:

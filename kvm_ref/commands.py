@@ -98,16 +98,17 @@ def run(args: argparse.Namespace) -> int:
     scenario = _scenario(args, backend, args.verbs, plan)
     done = run_scenario(scenario, backend)
     vocabulary = Vocabulary.of(backend)
-    findings = [
-        attrs.evolve(f, fault=" ".join(map(str, plan)), command=command(scenario))
-        for f in judge_all(done.trace, vocabulary)
-    ]
 
     def again(commit: str) -> Sequence[Finding]:
         mended = attrs.evolve(scenario, commits={**scenario.commits, commit: True})
         return judge_all(run_scenario(mended, backend).trace, vocabulary)
 
-    findings = Blame(scenario.commits)(findings, again)
+    findings = Blame(scenario.commits)(
+        judge_all(done.trace, vocabulary),
+        again,
+        fault=" ".join(map(str, plan)),
+        command=command(scenario),
+    )
     if args.format == "json":
         data = done.trace.to_json()
         data["findings"] = [f.to_json() for f in findings]

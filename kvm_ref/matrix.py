@@ -20,6 +20,7 @@ from kvm_ref.backend import Backend
 from kvm_ref.blame import Blame
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, Reached, judge_all
+from kvm_ref.judges.index import index
 from kvm_ref.replay import Replay
 from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario
@@ -189,18 +190,14 @@ def plans(base: Scenario, backend: Backend, replay: Replay, *, edges: bool = Fal
             )
 
 
-def judge(plan: Plan, trace: Trace, fired: bool, vocabulary: Vocabulary) -> Row:
+def row_of(plan: Plan, trace: Trace, fired: bool, findings: Iterable[Finding], vocabulary: Vocabulary) -> Row:
     """Make the row of one run."""
-    findings = judge_all(trace, vocabulary)
-    if findings:
-        again = command(plan.scenario)
-        findings = [attrs.evolve(f, fault=plan.text, command=again) for f in findings]
     return Row(
         scenario=plan.scenario,
         fault=plan.text,
         result=_result(trace, plan),
         results=tuple(r for step in trace.steps for r in step.results),
-        gotos=tuple(_goto(e) for step in trace.steps for e in step.events or () if e[0] == "goto"),
+        gotos=tuple(_goto(e) for step in trace.steps for e in index(step, vocabulary).gotos),
         findings=tuple(findings),
         idle=not fired,
     )
@@ -237,10 +234,10 @@ def rows_of(base: Scenario, wanted: slice, edges: bool) -> tuple[list[Row], Reac
 
         trace, fired = replay.run(plan.scenario, plan.number, plan.local)
         reached.add(trace)
-        row = judge(plan, trace, fired, vocabulary)
-        if row.findings:
-            row = attrs.evolve(row, findings=tuple(blame(row.findings, again)))
-        rows.append(row)
+        findings = judge_all(trace, vocabulary)
+        if findings:
+            findings = blame(findings, again, fault=plan.text, command=command(plan.scenario))
+        rows.append(row_of(plan, trace, fired, findings, vocabulary))
     return rows, reached
 
 

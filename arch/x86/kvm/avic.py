@@ -9,9 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.kernel import Commit, Kernel, Statics
 from kvm_ref.linux.printk import pr_info
 from kvm_ref.vocabulary import kernel_function
+
+
+UNREGISTER_GALOG = Commit(
+    "adc6ae972971", "KVM: SVM: Unregister KVM's GALog notifier on kvm-amd.ko exit", default=False
+)
+
+ga_log_notifier = Callable[[Kernel, int], int]
 
 
 class AmdIommu(Statics):
@@ -20,7 +27,7 @@ class AmdIommu(Statics):
     __slots__ = ("iommu_ga_log_notifier",)
 
     def __init__(self) -> None:
-        self.iommu_ga_log_notifier: Callable[[Kernel, int], int] | None = None
+        self.iommu_ga_log_notifier: ga_log_notifier | None = None
 
 
 def avic_ga_log_notifier(k: Kernel, ga_tag: int) -> int:
@@ -28,11 +35,21 @@ def avic_ga_log_notifier(k: Kernel, ga_tag: int) -> int:
     return 0
 
 
-@kernel_function(acquires="ga_log_notifier", obj="notifier")
-def amd_iommu_register_ga_log_notifier(k: Kernel, notifier: Callable[[Kernel, int], int]) -> int:
-    """Set the notifier, whatever was set before (drivers/iommu/amd/iommu.c)."""
+@kernel_function(
+    acquires="ga_log_notifier",
+    releases="ga_log_notifier",
+    obj="'avic_ga_log_notifier'",
+    args=("notifier",),
+    idempotent=True,
+)
+def amd_iommu_register_ga_log_notifier(k: Kernel, notifier: ga_log_notifier | None) -> ga_log_notifier | None:
+    """Set the notifier, or with NULL take it back (drivers/iommu/amd/iommu.c).
+
+    Returns:
+        The notifier that is set now, where the C returns 0: one is held until NULL is set.
+    """
     k[AmdIommu].iommu_ga_log_notifier = notifier
-    return 0
+    return notifier
 
 
 @kernel_function(fails=False)
@@ -46,3 +63,9 @@ def avic_hardware_setup(k: Kernel) -> bool:
     amd_iommu_register_ga_log_notifier(k, avic_ga_log_notifier)
 
     return True
+
+
+@kernel_function()
+def avic_hardware_unsetup(k: Kernel) -> None:
+    """Take the notifier back; only kernels with adc6ae972971 have this function."""
+    amd_iommu_register_ga_log_notifier(k, None)

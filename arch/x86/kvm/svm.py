@@ -13,7 +13,7 @@ from arch.x86.kernel.msr import (
     rdmsrl,
     wrmsrl,
 )
-from arch.x86.kvm.avic import avic_hardware_setup
+from arch.x86.kvm.avic import UNREGISTER_GALOG, avic_hardware_setup, avic_hardware_unsetup
 from arch.x86.kvm.sev import (
     sev_cpu_init,
     sev_hardware_setup,
@@ -158,6 +158,9 @@ def svm_cpu_init(k: Kernel, cpu: int) -> None:
 @kernel_function()
 def svm_hardware_unsetup(k: Kernel) -> None:
     """Undo svm_hardware_setup()."""
+    if k.has(UNREGISTER_GALOG) and k[Svm].avic:
+        avic_hardware_unsetup(k)
+
     sev_hardware_unsetup(k)
 
     for cpu in for_each_possible_cpu(k):
