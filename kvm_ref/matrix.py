@@ -21,6 +21,7 @@ from kvm_ref.blame import Blame
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, Reached, judge_all
 from kvm_ref.judges.index import index
+from kvm_ref.linux import module as modules
 from kvm_ref.replay import Replay
 from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario
@@ -46,6 +47,7 @@ class Row:
         gotos: the jumps, as "function:label", in order.
         findings: what the judges found.
         idle: the fault never fired.
+        params: the parameters that were given, as the kernel reads them.
     """
 
     scenario: Scenario
@@ -55,13 +57,14 @@ class Row:
     gotos: tuple[str, ...]
     findings: tuple[Finding, ...]
     idle: bool
+    params: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as the matrix's JSON holds it."""
         return {
             "backend": self.scenario.backend,
             "cpus": len(self.scenario.cpus.possible),
-            "params": dict(self.scenario.params),
+            "params": self.params,
             "fault": self.fault,
             "result": self.result,
             "results": list(self.results),
@@ -190,7 +193,14 @@ def plans(base: Scenario, backend: Backend, replay: Replay, *, edges: bool = Fal
             )
 
 
-def row_of(plan: Plan, trace: Trace, fired: bool, findings: Iterable[Finding], vocabulary: Vocabulary) -> Row:
+def row_of(
+    plan: Plan,
+    trace: Trace,
+    fired: bool,
+    findings: Iterable[Finding],
+    vocabulary: Vocabulary,
+    params: dict[str, Any],
+) -> Row:
     """Make the row of one run."""
     return Row(
         scenario=plan.scenario,
@@ -200,6 +210,7 @@ def row_of(plan: Plan, trace: Trace, fired: bool, findings: Iterable[Finding], v
         gotos=tuple(_goto(e) for step in trace.steps for e in index(step, vocabulary).gotos),
         findings=tuple(findings),
         idle=not fired,
+        params=params,
     )
 
 
@@ -223,6 +234,7 @@ def rows_of(base: Scenario, wanted: slice, edges: bool) -> tuple[list[Row], Reac
     blame = Blame(base.commits)
     mended: dict[str, Replay] = {}
     reached = Reached(vocabulary)
+    params = {n: modules.resolve(backend.modules, n)[1].set(text) for n, text in base.params.items()}
     rows = []
     for plan in list(plans(base, backend, replay, edges=edges))[wanted]:
 
@@ -237,7 +249,7 @@ def rows_of(base: Scenario, wanted: slice, edges: bool) -> tuple[list[Row], Reac
         findings = judge_all(trace, vocabulary)
         if findings:
             findings = blame(findings, again, fault=plan.text, command=command(plan.scenario))
-        rows.append(row_of(plan, trace, fired, findings, vocabulary))
+        rows.append(row_of(plan, trace, fired, findings, vocabulary, params))
     return rows, reached
 
 
