@@ -220,6 +220,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         status = commands.COMMANDS[args.command](args)
         sys.stdout.flush()
+        # Nor is there anything to collect at the end, when Python would look once more.
+        gc.freeze()
         return status
     except (Misuse, TraceError) as error:
         print(f"kvm-ref: {error}", file=sys.stderr)

@@ -23,7 +23,7 @@ from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, judge_all
 from kvm_ref.matrix import VERBS, Matrix, scenarios
 from kvm_ref.matrix import matrix as run_matrix
-from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.misuse import Misuse, nearest, unreadable
 from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario, commits_of, parse_verb
 from kvm_ref.scenario import run as run_scenario
@@ -206,8 +206,8 @@ def compare(args: argparse.Namespace) -> int:
 def _read(path: str) -> Trace:
     try:
         content = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misuse(f"cannot read the trace {path!r}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise Misuse(f"cannot read the trace {path!r}: {unreadable(error)}") from None
     return load(content, path)
 
 

@@ -18,7 +18,7 @@ import attrs
 
 from kvm_ref import backend as backends
 from kvm_ref.fault import Fault
-from kvm_ref.linux.cpumask import parse_list
+from kvm_ref.linux.cpumask import NR_CPUS, parse_list
 from kvm_ref.scenario import Cpus, Scenario, run
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Event, Step, Trace, TraceError
@@ -62,20 +62,23 @@ def scenario_of(trace: Trace) -> Scenario:
             verbs=tuple(verb for step in trace.steps for verb in step.verbs),
             cpus=_cpus(trace.machine),
             params={name: _param(value) for name, value in trace.params.items()},
-            commits=trace.source.get("commits") or {},
+            commits=dict(trace.source.get("commits") or {}),
             faults=tuple(Fault.from_json(f) for f in trace.faults),
-            features=trace.machine.get("features") or {},
+            features={name: bool(on) for name, on in (trace.machine.get("features") or {}).items()},
         )
     except KeyError as error:
         raise TraceError(f"the trace lacks {error.args[0]!r}: its scenario is unknown") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TraceError(f"the trace's scenario is malformed: {error}") from None
 
 
 def _cpus(machine: dict[str, Any]) -> Cpus:
     if "possible" in machine:
         return Cpus(*(parse_list(machine[mask]) for mask in ("possible", "present", "online")))
-    return Cpus.of(tuple(range(int(machine["cpus"]))))
+    count = int(machine["cpus"])
+    if not 1 <= count <= NR_CPUS:
+        raise ValueError(f"{count} CPUs, expected 1 to {NR_CPUS}")
+    return Cpus.of(tuple(range(count)))
 
 
 def _param(value: object) -> str:
@@ -117,7 +120,12 @@ def regroup(steps: Iterable[Step], sizes: list[int]) -> list[Step]:
 
 
 def compare(first: Trace, second: Trace) -> Comparison:
-    """Compare two traces of one scenario, step by step."""
+    """Compare two traces of one scenario, step by step.
+
+    Raises:
+        TraceError: the log of a kernel does not say which backend ran.
+        Misuse: there is no such backend.
+    """
     see_first, see_second = _projections(first, second)
     if [s.verbs for s in first.steps] != [s.verbs for s in second.steps]:
         return Comparison(
@@ -162,6 +170,8 @@ def _projections(first: Trace, second: Trace) -> tuple[Callable[[Iterable[Event]
     def projection(trace: Trace) -> Callable[[Iterable[Event]], list[Seen]]:
         if whole:
             return _whole
+        if "backend" not in trace.source:
+            raise TraceError("a trace lacks 'backend' in its source: its functions' built names are unknown")
         vocabulary = Vocabulary.of(backends.load(str(trace.source["backend"])))
         built = trace.observed is not None
 

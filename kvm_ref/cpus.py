@@ -9,7 +9,7 @@ from pathlib import Path
 from kvm_ref.backend import Backend
 from kvm_ref.linux.cpumask import NR_CPUS, parse_list
 from kvm_ref.linux.module import full_name
-from kvm_ref.misuse import Misuse
+from kvm_ref.misuse import Misuse, unreadable
 from kvm_ref.scenario import Cpus
 
 SYSFS = Path("/sys/devices/system/cpu")
@@ -24,7 +24,7 @@ def parse_cpus(text: str, sysfs: Path = SYSFS) -> Cpus:
     if text == "host":
         return host(sysfs)
     if text.isascii() and text.isdigit():
-        if not 1 <= int(text) <= NR_CPUS:
+        if len(text) > 9 or not 1 <= int(text) <= NR_CPUS:
             raise Misuse(f"malformed --cpus {text!r}: expected 1 to {NR_CPUS} CPUs")
         return Cpus.of(tuple(range(int(text))))
     try:
@@ -44,7 +44,8 @@ def host(sysfs: Path = SYSFS) -> Cpus:
         try:
             masks.append(parse_list((sysfs / mask).read_text(encoding="ascii")))
         except (OSError, ValueError) as error:
-            raise Misuse(f"cannot read {sysfs / mask}: {error}; give --cpus as a number or a list") from None
+            why = unreadable(error)
+            raise Misuse(f"cannot read {str(sysfs / mask)!r}: {why}; give --cpus as a number or a list") from None
     possible, present, online = masks
     return Cpus(possible, present, online)
 
@@ -84,7 +85,7 @@ def parse_cmdline(text: str, backend: Backend) -> tuple[dict[str, str], list[str
         try:
             text = Path(text[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise Misuse(f"cannot read the command line from {text[1:]!r}: {error}") from None
+            raise Misuse(f"cannot read the command line from {text[1:]!r}: {unreadable(error)}") from None
     known = {full_name(m, p): full_name(m, p) for m in backend.modules for p in m.params}
     spelt = {name.replace("-", "_"): name for name in known}
     prefixes = tuple({name.partition(".")[0].replace("-", "_") + "." for name in _namespaces(backend)})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvm_ref.trace import Event
     from kvm_ref.vocabulary import Facts, Vocabulary
 
-_SPEC = re.compile(r"(?P<function>[A-Za-z_]\w*)(?:#(?P<nth>\d+))?(?:@(?P<cpu>\d+))?(?:=(?P<errno>\w+))?")
+_SPEC = re.compile(r"(?P<function>[A-Za-z_]\w*)(?:#(?P<nth>[0-9]{1,9}))?(?:@(?P<cpu>[0-9]{1,9}))?(?:=(?P<errno>\w+))?")
 _STATES = {s.name for s in SystemState}
 
 

@@ -11,6 +11,13 @@ class Misuse(ValueError):
     """The request cannot be carried out as given. The message is one line; the exit status is 2."""
 
 
+def unreadable(error: Exception) -> str:
+    """Say in a few words why a file could not be read."""
+    if isinstance(error, UnicodeError):
+        return "it is no text"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``: did you mean X?`` for the known name nearest to `word`, or the names there are."""
     names = sorted(known)

@@ -20,7 +20,7 @@ from kvm_ref.fault import Fault, Pending, arm, check
 from kvm_ref.kernel import Commit, Kernel, KernelBug, SystemState
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.cpu import Cpuhp
-from kvm_ref.linux.cpumask import format_list
+from kvm_ref.linux.cpumask import NR_CPUS, format_list
 from kvm_ref.linux.debugfs import debugfs_lookup
 from kvm_ref.linux.miscdevice import Misc
 from kvm_ref.linux.module import Modules
@@ -111,10 +111,9 @@ def _foreign(k: Kernel, argument: str | None, hook: Callable[[Kernel], None]) ->
 def _cpu(k: Kernel, argument: str | None) -> int:
     if argument is None or not (argument.isascii() and argument.isdigit()):
         raise Misuse(f"malformed CPU {argument!r}: expected a number, as in foreign-on=1")
-    cpu = int(argument)
-    if cpu not in k.online:
-        raise Misuse(f"no CPU {cpu} is online: this machine runs {format_list(k.online)}")
-    return cpu
+    if argument not in map(str, k.online):
+        raise Misuse(f"no CPU {argument} is online: this machine runs {format_list(k.online)}")
+    return int(argument)
 
 
 @attrs.frozen
@@ -177,6 +176,12 @@ def machine(scenario: Scenario, backend: Backend) -> Kernel:
     if unknown:
         name = min(unknown)
         raise Misuse(f"unknown feature {name!r} of {backend.name}{nearest(name, backend.features)}")
+    possible, present, online = map(set, attrs.astuple(scenario.cpus))
+    if not (online and online <= present <= possible and max(possible) < NR_CPUS):
+        raise Misuse(
+            f"impossible CPUs: {format_list(online) or 'none'} online, {format_list(present) or 'none'} present, "
+            f"{format_list(possible) or 'none'} possible; expected at least one, each among the next"
+        )
     return Kernel(
         backend,
         possible=scenario.cpus.possible,
@@ -258,7 +263,7 @@ def record(scenario: Scenario, k: Kernel, steps: list[Step], after: dict[str, di
         for param in mod.params:
             name = modules.full_name(mod, param)
             text = k.cmdline.get(name)
-            params[param.early or param.name] = (
+            params[param.key] = (
                 getattr(param.statics(), param.variable) if text is None else param.set(text)
             )
     source: dict[str, Any] = {"kind": "model", "kernel": KERNEL, "backend": k.arch.name}

@@ -19,6 +19,8 @@ import attrs
 FORMAT = "kvm-ref-trace/1"
 # The arguments that name a resource.
 _NAMING = ("obj", "mask", "uses")
+# What a JSON file that was cut off may end with a part of.
+_WORDS = ("true", "false", "null", "-")
 KINDS = frozenset({"enter", "exit", "inject", "goto", "lock", "unlock", "write", "warn"})
 
 
@@ -134,9 +136,14 @@ def load(text: str, name: str = "trace") -> Trace:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        if text[error.pos :].strip() == "" or error.msg.startswith("Unterminated"):
+        rest = text[error.pos :].strip()
+        if any(word.startswith(rest) for word in _WORDS) or error.msg.startswith("Unterminated"):
             raise TraceError(f"{name}: the trace is cut off at character {error.pos}") from None
         raise TraceError(f"{name}: not JSON at line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise TraceError(f"{name}: not a trace: nested too deeply") from None
+    except ValueError:
+        raise TraceError(f"{name}: not a trace: it holds a number of too many digits") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise TraceError(f"{name}: format is {found!r}, expected {FORMAT!r}")
@@ -144,7 +151,7 @@ def load(text: str, name: str = "trace") -> Trace:
         return _from_json(data)
     except KeyError as error:
         raise TraceError(f"{name}: the key {error.args[0]!r} is missing") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TraceError(f"{name}: malformed: {error}") from None
 
 
@@ -181,8 +188,14 @@ def _from_json(data: dict[str, Any]) -> Trace:
         machine=dict(data["machine"]),
         params=dict(data["params"]),
         faults=[dict(f) for f in data["faults"]],
-        observed=data.get("observed"),
+        observed=None if data.get("observed") is None else _texts(data["observed"], "observed"),
         steps=steps,
-        after=dict(data.get("after") or {}),
-        log=list(data.get("log") or []),
+        after={name: dict(state) for name, state in (data.get("after") or {}).items()},
+        log=_texts(data.get("log") or [], "log"),
     )
+
+
+def _texts(value: object, key: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"{key} is no list of texts")
+    return value

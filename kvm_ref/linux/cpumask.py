@@ -72,10 +72,11 @@ def parse_list(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
             raise ValueError(f"{part!r} is no CPU and no range")
-        low, high = int(first), int(last or first)
+        # A number of more digits than any CPU has is not built.
+        low, high = (int(number) if len(number) < 9 else NR_CPUS for number in (first, last or first))
         if low > high:
             raise ValueError(f"range {part} runs backwards")
         if high >= NR_CPUS:
-            raise ValueError(f"CPU {high} is beyond the last one, {NR_CPUS - 1}")
+            raise ValueError(f"{part!r} is beyond the last CPU, {NR_CPUS - 1}")
         cpus.update(range(low, high + 1))
     return tuple(sorted(cpus))

@@ -76,6 +76,11 @@ class Param:
     early: str = ""
 
     @property
+    def key(self) -> str:
+        """What a trace calls it: its short name, or the full one of an early parameter."""
+        return self.early or self.name
+
+    @property
     def variable(self) -> str:
         """The C variable, which is an attribute of `statics`."""
         return self.name.replace("-", "_")
@@ -219,15 +224,16 @@ def resolve(modules: tuple[Module, ...], name: str) -> tuple[Module, Param]:
     Raises:
         Misuse: no module has it.
     """
-    wanted = name if name.startswith("kvm-") else name.replace("-", "_")
     names: dict[str, tuple[Module, Param]] = {}
     for module in modules:
         for param in module.params:
             names.setdefault(param.name, (module, param))
             names[full_name(module, param)] = (module, param)
-    if wanted not in names:
-        raise Misuse(f"unknown parameter {name!r}{nearest(name, names)}")
-    return names[wanted]
+    # A dash and an underscore are alike in a parameter's name (kernel/params.c: parameq()).
+    for spelt, found in names.items():
+        if spelt.replace("-", "_") == name.replace("-", "_"):
+            return found
+    raise Misuse(f"unknown parameter {name!r}{nearest(name, names)}")
 
 
 def check(modules: tuple[Module, ...], given: Mapping[str, str]) -> dict[str, str]:
