@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import kvm_ref
+from kvm_ref.errno import KernelError
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.trace import TraceError
 
@@ -38,6 +40,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
         self.exit(2, f"kvm-ref: {message} (see {self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # Only the commands are choices here.
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(None, f"unknown command {value!r}{nearest(value, action.choices)}")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read a command line, all of it."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            command = found.parser if "parser" in found else self
+            first = rest[0].partition("=")[0]
+            known = nearest(first, command._option_string_actions) if first.startswith("-") else ""
+            command.error(f"unknown argument {rest[0]!r}{known}")
+        return found
 
 
 def _choice(name: str, choices: Sequence[str]) -> Callable[[str], str]:
@@ -104,13 +121,15 @@ def parser() -> Parser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, help: str, examples: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
+        p = commands.add_parser(
             name,
             help=help,
             description=help[0].upper() + help[1:] + ".",
             epilog="examples:\n" + examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        p.set_defaults(parser=p)
+        return p
 
     p = command(
         "run",
@@ -209,8 +228,13 @@ LISTS = ("backends", "functions", "faults", "labels", "commits", "judges", "verb
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    # Traces hold no reference cycles; collecting among a million tuples would double the time.
-    gc.disable()
+    whole = argv is None
+    if whole:
+        # Traces hold no reference cycles; collecting among a million tuples would double the time.
+        gc.disable()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal cannot show is no reason to stop.
+        sys.stdout.reconfigure(errors="replace")
     try:
         top = parser()
         args = top.parse_args(argv)
@@ -219,18 +243,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         from kvm_ref import commands
 
         status = commands.COMMANDS[args.command](args)
-        sys.stdout.flush()
-        # Nor is there anything to collect at the end, when Python would look once more.
-        gc.freeze()
+        print(end="", flush=True)
+        if whole:
+            # Nor is there anything to collect at the end, when Python would look once more.
+            gc.freeze()
         return status
     except (Misuse, TraceError) as error:
         print(f"kvm-ref: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        # The reader has gone. Nothing more can be said to it, not even when Python shuts down.
+    except KeyboardInterrupt:
+        return 130
+    except KernelError:
+        raise  # a bug of the model's, though an OSError
+    except OSError as error:
+        # Nothing more can be written, not even when Python shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        if isinstance(error, BrokenPipeError):
+            return 0  # the reader has seen enough
+        print(f"kvm-ref: cannot go on: {error.strerror}", file=sys.stderr)
+        return 2

@@ -21,6 +21,7 @@ from kvm_ref.blame import Blame
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, judge_all
+from kvm_ref.linux.module import resolve
 from kvm_ref.matrix import VERBS, Matrix, scenarios
 from kvm_ref.matrix import matrix as run_matrix
 from kvm_ref.misuse import Misuse, nearest, unreadable
@@ -29,6 +30,8 @@ from kvm_ref.scenario import Scenario, commits_of, parse_verb
 from kvm_ref.scenario import run as run_scenario
 from kvm_ref.trace import Trace, load
 from kvm_ref.vocabulary import Vocabulary
+
+MAX_JOBS = 256
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -73,6 +76,7 @@ def _scenario(
         for name in unknown:
             print(f"kvm-ref: {name} is not modelled and makes no difference here", file=sys.stderr)
     params.update(_pairs(args.param, "--param"))
+    params = {resolve(backend.modules, name)[1].key: text for name, text in params.items()}
     commits = {**dict.fromkeys(args.with_, True), **dict.fromkeys(args.without, False)}
     commits_of(commits)
     return Scenario(
@@ -126,10 +130,14 @@ def run(args: argparse.Namespace) -> int:
 def matrix(args: argparse.Namespace) -> int:
     """Run every fault of a scenario; status 1 if a judge found something."""
     names = list(dict.fromkeys(args.backend or ["all"]))
+    known = list(backends.available())
+    for name in names:
+        if name not in (*known, "all"):
+            raise Misuse(f"unknown backend {name!r}{nearest(name, (*known, 'all'))}")
     if "all" in names:
-        names = list(backends.available())
-    if not (args.jobs.isascii() and args.jobs.isdigit() and int(args.jobs) >= 1):
-        raise Misuse(f"malformed --jobs {args.jobs!r}: expected a number of processes, 1 or more")
+        names = known
+    if args.jobs not in map(str, range(1, MAX_JOBS + 1)):
+        raise Misuse(f"malformed --jobs {args.jobs!r}: expected a number of processes, 1 to {MAX_JOBS}")
     verbs = args.verbs or VERBS
     for verb in verbs:
         parse_verb(verb)
@@ -177,6 +185,8 @@ def list_(args: argparse.Namespace) -> int:
     """List what there is."""
     from kvm_ref import listing
 
+    if args.backend:
+        backends.load(args.backend)
     rows = listing.LISTS[args.what](args.backend)
     if args.format == "json":
         _print_json(rows)
@@ -191,6 +201,8 @@ def compare(args: argparse.Namespace) -> int:
 
     if len(args.traces) > 2:
         raise Misuse(f"compare takes one trace or two, not {len(args.traces)}")
+    if len(args.traces) == 2 and args.param:
+        raise Misuse("--param is for the model's run: it goes with one trace, not two")
     traces = [_read(path) for path in args.traces]
     if len(traces) == 2:
         found = comparing.compare(*traces)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kvm_ref.calls import Branch, Call, Done, Leave, Loop
-from kvm_ref.reading import Ladder, exits_of, ladder_of
+from kvm_ref.reading import Label, exits_of, ladder_of
 from kvm_ref.vocabulary import Facts
 
 
@@ -88,43 +88,41 @@ def _quote(text: str) -> str:
 
 def dot(facts: Facts) -> Iterator[str]:
     """Yield the ladder as a dot graph: the steps down the left, the labels down the right."""
-    ladder = _needed(facts)
+    steps, labels = _parts(facts)
     yield f"digraph {_quote(facts.name)} {{"
     yield "  graph [rankdir=TB, labelloc=t, label=" + _quote(f"{facts.name}()") + "];"
     yield '  node [shape=box, fontname="monospace"];'
-    for n, jump in enumerate(ladder.gotos):
-        yield f"  step{n} [label={_quote(_why(jump.calls))}];"
+    for n, (step, _) in enumerate(steps):
+        yield f"  step{n} [label={_quote(step)}];"
     yield '  done [label="return 0", shape=oval];'
-    for n, label in enumerate(ladder.labels):
+    for n, label in enumerate(labels):
         lines = "\n".join([f"{label.name}:", *_undo(label.undo)])
         yield f"  label{n} [label={_quote(lines)}, style=filled];"
     yield '  failed [label="return the error", shape=oval];'
-    names = [label.name for label in ladder.labels]
-    for n, jump in enumerate(ladder.gotos):
-        yield f"  step{n} -> {f'step{n + 1}' if n + 1 < len(ladder.gotos) else 'done'};"
-        yield f"  step{n} -> label{names.index(jump.label)} [style=dashed, color=red, label={_quote('goto')}];"
-    for n in range(len(names)):
-        yield f"  label{n} -> {f'label{n + 1}' if n + 1 < len(names) else 'failed'};"
+    for n, (_, to) in enumerate(steps):
+        yield f"  step{n} -> {f'step{n + 1}' if n + 1 < len(steps) else 'done'};"
+        yield f'  step{n} -> {to} [style=dashed, color=red, label="{"goto" if labels else "return"}"];'
+    for n in range(len(labels)):
+        yield f"  label{n} -> {f'label{n + 1}' if n + 1 < len(labels) else 'failed'};"
     yield "}"
 
 
 def mermaid(facts: Facts) -> Iterator[str]:
     """Yield the ladder as a mermaid flow chart."""
-    ladder = _needed(facts)
+    steps, labels = _parts(facts)
     yield "flowchart TD"
-    for n, jump in enumerate(ladder.gotos):
-        yield f"  step{n}[{_entities(_why(jump.calls))}]"
+    for n, (step, _) in enumerate(steps):
+        yield f"  step{n}[{_entities(step)}]"
     yield "  done([return 0])"
-    for n, label in enumerate(ladder.labels):
+    for n, label in enumerate(labels):
         lines = "<br/>".join(_entities(line.strip())[1:-1] for line in (f"{label.name}:", *_undo(label.undo)))
         yield f'  label{n}["{lines}"]'
     yield "  failed([return the error])"
-    names = [label.name for label in ladder.labels]
-    for n, jump in enumerate(ladder.gotos):
-        yield f"  step{n} --> {f'step{n + 1}' if n + 1 < len(ladder.gotos) else 'done'}"
-        yield f"  step{n} -. goto .-> label{names.index(jump.label)}"
-    for n in range(len(names)):
-        yield f"  label{n} --> {f'label{n + 1}' if n + 1 < len(names) else 'failed'}"
+    for n, (_, to) in enumerate(steps):
+        yield f"  step{n} --> {f'step{n + 1}' if n + 1 < len(steps) else 'done'}"
+        yield f"  step{n} -. {'goto' if labels else 'return'} .-> {to}"
+    for n in range(len(labels)):
+        yield f"  label{n} --> {f'label{n + 1}' if n + 1 < len(labels) else 'failed'}"
 
 
 def _entities(text: str) -> str:
@@ -134,6 +132,12 @@ def _entities(text: str) -> str:
     return f'"{text}"'
 
 
-def _needed(facts: Facts) -> Ladder:
-    # A function without gotos has a picture too: its steps are its ways out.
-    return ladder_of(facts) or Ladder(facts.name, (), ())
+def _parts(facts: Facts) -> tuple[list[tuple[str, str]], tuple[Label, ...]]:
+    # The steps, each with where it goes if it fails, and the labels. A function without gotos has a
+    # picture too: its steps are its ways out.
+    ladder = ladder_of(facts)
+    if ladder is None:
+        ways = [e for e in exits_of(facts) if e.kind != "success"]
+        return [(_way(facts, e.name, e.kind), "failed") for e in ways], ()
+    names = [label.name for label in ladder.labels]
+    return [(_why(j.calls), f"label{names.index(j.label)}") for j in ladder.gotos], ladder.labels

@@ -72,17 +72,25 @@ def _shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def _end(text: str, width: int) -> str:
+    # Of a goto the label is what must be seen; it comes last.
+    if len(text) <= width:
+        return text
+    return "…" + text[len(text) - width + 1 :] if width > 1 else ""
+
+
 def _machine(row: Row) -> tuple[object, ...]:
     return (row.scenario.backend, *row.scenario.params.items())
 
 
 def _row(row: Row, findings: Sequence[Finding]) -> str:
     # What is found without a fault too is told once, below.
-    virt = {"1": "1", "0": "0"}.get(row.scenario.params.get("enable_virt_at_load", ""), "-")
+    virt = {True: "1", False: "0"}.get(row.params.get("enable_virt_at_load"), "-")
     what = ", ".join(dict.fromkeys(_brief(f) for f in findings)) or ("NEVER FIRED" if row.idle else "ok")
     last = row.gotos[0] if row.gotos else ""
     head = f"{row.scenario.backend:<9} {virt} {_shorten(row.fault or 'no fault', 40):<40} {errno_name(row.result):<11}"
-    return _shorten(f"{head} {_shorten(last, WIDTH - len(head) - len(what) - 2)} {what}", WIDTH)
+    what = _shorten(what, WIDTH - len(head) - 1)
+    return f"{head} {_end(last, WIDTH - len(head) - len(what) - 2)} {what}"
 
 
 def _alike(finding: Finding) -> tuple[str, ...]:
@@ -131,21 +139,24 @@ def ktap(done: Matrix) -> Iterator[str]:
     """Yield a matrix in the Kernel Test Anything Protocol, version 1; a known finding is XFAIL."""
     yield "KTAP version 1"
     yield f"1..{len(done.rows)}"
+    passed = expected = 0
     for number, row in enumerate(done.rows, 1):
         settings = " ".join(f"{n}={v}" for n, v in row.scenario.params.items())
         name = " ".join(w for w in (row.scenario.backend, settings, row.fault or "no fault") if w).replace(
             "#", "\\#"
         )
         if not row.findings and not row.idle:
+            passed += 1
             yield f"ok {number} {name}"
             continue
         for finding in row.findings:
             yield f"# {finding.judge}: {finding.message}"
         known = row.findings and all(f.commit for f in row.findings) and not row.idle
+        expected += bool(known)
         commits = sorted({f.commit for f in row.findings})
         yield f"not ok {number} {name}" + (f" # XFAIL mended by {', '.join(commits)}" if known else "")
-    bad = sum(bool(r.findings or r.idle) for r in done.rows)
-    yield f"# Totals: pass:{len(done.rows) - bad} fail:{bad} skip:0"
+    bad = len(done.rows) - passed - expected
+    yield f"# Totals: pass:{passed} fail:{bad} xfail:{expected} xpass:0 skip:0 error:0"
 
 
 def comparison(first: str, second: str, found: Comparison) -> Iterator[str]:

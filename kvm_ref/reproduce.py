@@ -6,17 +6,22 @@ from __future__ import annotations
 import shlex
 
 from kvm_ref.linux.cpumask import format_list
-from kvm_ref.scenario import Scenario
+from kvm_ref.scenario import Cpus, Scenario
+
+
+def _cpus(cpus: Cpus) -> str:
+    if not cpus.possible == cpus.present == cpus.online:
+        return "host"  # a count or a list makes no CPU that does not run
+    if cpus.possible == tuple(range(len(cpus.possible))):
+        return str(len(cpus.possible))
+    text = format_list(cpus.possible)
+    return f"{text}-{text}" if text.isdigit() else text
 
 
 def command(scenario: Scenario) -> str:
     """Return the ``kvm-ref run`` command of a scenario, quoted for a shell."""
     words = ["kvm-ref", "run", "--backend", scenario.backend]
-    possible = scenario.cpus.possible
-    if possible == tuple(range(len(possible))):
-        words += ["--cpus", str(len(possible))]
-    else:
-        words += ["--cpus", format_list(possible)]
+    words += ["--cpus", _cpus(scenario.cpus)]
     for name, text in scenario.params.items():
         words += ["--param", f"{name}={text}"]
     for name, on in scenario.features.items():

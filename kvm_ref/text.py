@@ -24,9 +24,11 @@ def errno_name(value: object) -> str:
 
 
 def _args(args: dict[str, Any] | None) -> str:
-    # Each argument once: what is acquired or released is often named by another argument too.
-    shown = [str(v) for k, v in (args or {}).items() if k != "line"]
-    return ", ".join(dict.fromkeys(shown))
+    # What is acquired or released is often named by another argument too: then it is shown once.
+    plain = {k: v for k, v in (args or {}).items() if k != "line"}
+    obj = plain.pop("obj", None)
+    shown = [str(v) for v in plain.values()]
+    return ", ".join(shown if obj is None or str(obj) in shown else [*shown, str(obj)])
 
 
 def _colour(text: str, colour: str, on: bool) -> str:
