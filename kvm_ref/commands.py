@@ -21,7 +21,7 @@ from kvm_ref.blame import Blame
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, judge_all
-from kvm_ref.linux.module import resolve
+from kvm_ref.linux.module import find, resolve
 from kvm_ref.matrix import VERBS, Matrix, scenarios
 from kvm_ref.matrix import matrix as run_matrix
 from kvm_ref.misuse import Misuse, nearest, unreadable
@@ -68,14 +68,22 @@ def _features(given: Sequence[str]) -> dict[str, bool]:
 
 
 def _scenario(
-    args: argparse.Namespace, backend: Backend, verbs: Sequence[str], plan: Sequence[Fault] = ()
+    args: argparse.Namespace,
+    backend: Backend,
+    verbs: Sequence[str],
+    plan: Sequence[Fault] = (),
+    *,
+    shared: bool = False,
 ) -> Scenario:
     params: dict[str, str] = {}
     if args.cmdline is not None:
-        params, unknown = parse_cmdline(args.cmdline, backend)
-        for name in unknown:
-            print(f"kvm-ref: {name} is not modelled and makes no difference here", file=sys.stderr)
+        params, _ = parse_cmdline(args.cmdline, backend)
     params.update(_pairs(args.param, "--param"))
+    features = _features(args.feature)
+    if shared:
+        # An option need mean something to one of the backends only.
+        params = {name: text for name, text in params.items() if find(backend.modules, name)}
+        features = {name: on for name, on in features.items() if name in backend.features}
     params = {resolve(backend.modules, name)[1].key: text for name, text in params.items()}
     commits = {**dict.fromkeys(args.with_, True), **dict.fromkeys(args.without, False)}
     commits_of(commits)
@@ -86,8 +94,29 @@ def _scenario(
         params=params,
         commits=commits,
         faults=tuple(plan),
-        features=_features(args.feature),
+        features=features,
     )
+
+
+def _note_unknown(args: argparse.Namespace, among: Sequence[Backend]) -> None:
+    # A kernel command line may hold anything, but what is meant for KVM and does nothing is told.
+    if args.cmdline is None:
+        return
+    read = [parse_cmdline(args.cmdline, backend) for backend in among]
+    known = {name.replace("-", "_") for params, _ in read for name in params}
+    for name in dict.fromkeys(name for _, unknown in read for name in unknown):
+        if name.replace("-", "_") not in known:
+            print(f"kvm-ref: {name} is not modelled and makes no difference here", file=sys.stderr)
+
+
+def _check_shared(args: argparse.Namespace, among: Sequence[Backend]) -> None:
+    # Options for several backends: each must be known to one at least.
+    for name in _pairs(args.param, "--param"):
+        resolve(tuple(m for backend in among for m in backend.modules), name)
+    known = {name for backend in among for name in backend.features}
+    for name in _features(args.feature):
+        if name not in known:
+            raise Misuse(f"unknown feature {name!r}{nearest(name, known)}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         plan.append(attrs.evolve(fault, effect="system_state=SYSTEM_RESTART"))
     scenario = _scenario(args, backend, args.verbs, plan)
     done = run_scenario(scenario, backend)
+    _note_unknown(args, [backend])
     vocabulary = Vocabulary.of(backend)
 
     def again(commit: str) -> Sequence[Finding]:
@@ -141,10 +171,11 @@ def matrix(args: argparse.Namespace) -> int:
     verbs = args.verbs or VERBS
     for verb in verbs:
         parse_verb(verb)
+    among = [backends.load(name) for name in names]
+    _check_shared(args, among)
     bases: list[Scenario] = []
-    for name in names:
-        backend = backends.load(name)
-        bases += scenarios(_scenario(args, backend, verbs), backend)
+    for backend in among:
+        bases += scenarios(_scenario(args, backend, verbs, shared=len(among) > 1), backend)
     edges = args.fail_cpus == "edges"
     done: Matrix
     if int(args.jobs) > 1:
@@ -154,6 +185,7 @@ def matrix(args: argparse.Namespace) -> int:
             done = run_matrix(bases, executor, jobs=int(args.jobs), edges=edges)
     else:
         done = run_matrix(bases, edges=edges)
+    _note_unknown(args, among)
     if args.format == "json":
         _print_json(done.to_json())
     elif args.format == "ktap":

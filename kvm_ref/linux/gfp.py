@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors include/linux/gfp.h and include/linux/vmalloc.h: memory by the page.
+"""Mirrors include/linux/gfp.h: memory by the page.
 
-Freeing address 0 with free_page(), or NULL with vfree(), is legal; __free_pages() takes no NULL.
+Freeing address 0 with free_page() is legal; __free_pages() takes no NULL.
 """
 
 from __future__ import annotations
@@ -35,12 +35,6 @@ def __alloc_pages_node(k: Kernel, what: str) -> pages | None:
 
 
 @kernel_function(fails=NULL, acquires="pages", args=("what",), symbol="get_free_pages_noprof")
-def __get_free_pages(k: Kernel, what: str) -> pages | None:
-    """Allocate 2**order pages and return their address (mm/page_alloc.c)."""
-    return pages(k.new(what))
-
-
-@kernel_function(fails=NULL, acquires="pages", args=("what",), symbol="get_free_pages_noprof")
 def __get_free_page(k: Kernel, what: str) -> pages | None:
     """Allocate one page and return its address (include/linux/gfp.h)."""
     return pages(k.new(what))
@@ -70,14 +64,3 @@ def free_pages(k: Kernel, address: pages | None) -> None:
 @kernel_function(releases="pages")
 def free_page(k: Kernel, address: pages | None) -> None:
     """Free one page by address (include/linux/gfp.h)."""
-
-
-@kernel_function(fails=NULL, acquires="vmalloc", args=("what",), symbol="__vmalloc_noprof")
-def __vmalloc(k: Kernel, what: str) -> pages | None:
-    """Allocate memory that is contiguous in virtual addresses (mm/vmalloc.c)."""
-    return pages(k.new(what))
-
-
-@kernel_function(releases="vmalloc")
-def vfree(k: Kernel, memory: pages | None) -> None:
-    """Free what __vmalloc() gave (mm/vmalloc.c)."""

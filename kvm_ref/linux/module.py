@@ -218,22 +218,36 @@ def param_write(k: Kernel, module: Module, name: str, text: str) -> None:
     raise KernelError(ENOENT)
 
 
-def resolve(modules: tuple[Module, ...], name: str) -> tuple[Module, Param]:
-    """Find a parameter by its full name, or by its short one if only one module has it.
-
-    Raises:
-        Misuse: no module has it.
-    """
+def _by_name(modules: tuple[Module, ...]) -> dict[str, tuple[Module, Param]]:
     names: dict[str, tuple[Module, Param]] = {}
     for module in modules:
         for param in module.params:
             names.setdefault(param.name, (module, param))
             names[full_name(module, param)] = (module, param)
-    # A dash and an underscore are alike in a parameter's name (kernel/params.c: parameq()).
-    for spelt, found in names.items():
+    return names
+
+
+def find(modules: tuple[Module, ...], name: str) -> tuple[Module, Param] | None:
+    """Find a parameter by its full name, or by its short one; None if no module has it.
+
+    A dash and an underscore are alike in a parameter's name (kernel/params.c: parameq()).
+    """
+    for spelt, found in _by_name(modules).items():
         if spelt.replace("-", "_") == name.replace("-", "_"):
             return found
-    raise Misuse(f"unknown parameter {name!r}{nearest(name, names)}")
+    return None
+
+
+def resolve(modules: tuple[Module, ...], name: str) -> tuple[Module, Param]:
+    """Find a parameter as `find` does.
+
+    Raises:
+        Misuse: no module has it.
+    """
+    found = find(modules, name)
+    if not found:
+        raise Misuse(f"unknown parameter {name!r}{nearest(name, _by_name(modules))}")
+    return found
 
 
 def check(modules: tuple[Module, ...], given: Mapping[str, str]) -> dict[str, str]:

@@ -64,12 +64,6 @@ def kcalloc(k: Kernel, type: str) -> kmemory | None:
     return kmemory(k.new(type))
 
 
-@kernel_function(fails=NULL, acquires="kmalloc", args=("type",), symbol="__kmalloc_noprof")
-def kmalloc_array(k: Kernel, type: str) -> kmemory | None:
-    """Allocate an array of `type`, whose length is known at run time (include/linux/slab.h)."""
-    return kmemory(k.new(type))
-
-
 @kernel_function(releases="kmalloc")
 def kfree(k: Kernel, memory: kmemory | None) -> None:
     """Free memory (mm/slub.c)."""

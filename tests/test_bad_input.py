@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Bad input: one line that says what is wrong and what would be right, status 2, no traceback."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Command, Done, process
+
+from kvm_ref.compare import against_model, compare
+from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.trace import TraceError, load
+
+DATA = Path(__file__).parent / "data"
+HUGE = "9" * 5000
+
+
+def refused(done: Done, says: str) -> None:
+    """Check that a request was refused in one line that says so."""
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("kvm-ref: ")
+    assert done.err.count("\n") == 1
+    assert done.err.endswith("\n")
+    assert says in done.err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("", "expected one of run, matrix, ladder, list, compare"),
+        ("runn load", "unknown command 'runn': did you mean run?"),
+        ("frobnicate", "expected one of compare, ladder, list, matrix, run"),
+        ("run", "required: VERB"),
+        ("ladder", "required: FUNCTION"),
+        ("compare", "required: TRACE"),
+        ("list", "required: backends|functions|"),
+        ("list judge", "unknown list 'judge': did you mean judges?"),
+        ("list verbs extra", "unknown argument 'extra'"),
+        ("run --bakend x load", "did you mean --backend?"),
+        ("--verzion", "did you mean --version?"),
+        ("run load --fail", "--fail: expected one argument"),
+        ("run --format jsn load", "unknown format 'jsn': did you mean json?"),
+        ("ladder kvm_init --format xml", "unknown format 'xml'"),
+        ("matrix --format xml", "expected one of json, ktap, text"),
+        ("run --backend x86-smv load", "unknown backend 'x86-smv': did you mean x86-svm?"),
+        ("matrix --backend alll", "unknown backend 'alll': did you mean all?"),
+        ("matrix --backend mips --backend ppc", "unknown backend 'ppc'"),
+        ("list faults --backend ppc", "unknown backend 'ppc': expected one of arm64,"),
+        ("list verbs --backend ppc", "unknown backend 'ppc'"),
+        ("ladder kvm_init --backend riscy", "did you mean riscv?"),
+        ("run laod", "unknown verb 'laod': did you mean load?"),
+        ("matrix laod", "unknown verb 'laod': did you mean load?"),
+        ("run fly", "expected one of foreign-off, foreign-on, load, unload"),
+        ("run load=kvmm", "unknown module 'kvmm': did you mean kvm?"),
+        ("run load=", "verb load takes [MODULE], as in load=kvm"),
+        ("run foreign-on", "verb foreign-on takes CPU, as in foreign-on=0"),
+        ("run foreign-on=", "verb foreign-on takes CPU"),
+        ("run foreign-on=two", "malformed CPU 'two': expected a number"),
+        ("run foreign-on=-1", "malformed CPU '-1'"),
+        ("run foreign-on=4", "no CPU 4 is online: this machine runs 0-3"),
+        ("run --cpus 0-1,8 foreign-off=2", "no CPU 2 is online: this machine runs 0-1,8"),
+        (f"run foreign-on={HUGE}", "is online: this machine runs 0-3"),
+        ("run --backend arm64 foreign-on=1", "foreign-on is for x86"),
+        ("matrix --backend arm64 --jobs 2 foreign-on=1", "foreign-on is for x86"),
+        ("run --with b31e7c24b476 load", "unknown commit 'b31e7c24b476': did you mean b31e7c24b475?"),
+        ("run --without b31 load", "unknown commit 'b31'"),
+        ("matrix --with zzzzzzzz", "unknown commit 'zzzzzzzz'"),
+        ("run --param enable_virt_at_loda=1 load", "did you mean enable_virt_at_load?"),
+        ("run --param enable_virt_at_load=maybe load", "expected a bool: 0, 1, n, y, off, on"),
+        ("run --backend arm64 --param kvm-arm.mode=vh load", "malformed value 'vh' for kvm-arm.mode"),
+        ("matrix --param enable_virt_at_load=2", "malformed value '2'"),
+        ("run --param enable_virt_at_load load", "malformed --param 'enable_virt_at_load': expected NAME=VALUE"),
+        ("run --param =1 load", "malformed --param '=1'"),
+        ("run --feature constant_tcs=1 load", "unknown feature 'constant_tcs' of x86-svm: did you mean constant_tsc?"),
+        ("run --feature constant_tsc=yes load", "malformed value 'yes' for feature constant_tsc: expected 0 or 1"),
+        ("run --feature constant_tsc load", "expected NAME=VALUE"),
+        ("run --fail kmem_cache_creat load", "did you mean kmem_cache_create"),
+        ("run --fail kvm_exit load", "kvm_exit() cannot fail in C: kvm-ref list faults names those that can"),
+        ("run --fail misc_register=EBUSSY load", "did you mean EBUSY?"),
+        ("run --fail misc_register@4 load", "no CPU 4 in misc_register@4: this machine has 0-3"),
+        ("run --fail misc_register#0 load", "#NTH counts from 1"),
+        ("run --fail misc_register@ load", "expected FUNCTION[#NTH][@CPU][=ERRNO]"),
+        (f"run --fail misc_register#{HUGE} load", "malformed fault"),
+        (f"run --fail misc_register@{HUGE} load", "malformed fault"),
+        ("run --reboot-at register_syscor load", "did you mean register_syscore?"),
+        ("run --reboot-at register_syscore=EIO load", "a reboot has no errno"),
+        ("run --reboot-at register_syscore@7 load", "no CPU 7"),
+        ("run --cpus 0 load", "malformed --cpus '0': expected 1 to 8192 CPUs"),
+        ("run --cpus 8193 load", "expected 1 to 8192 CPUs"),
+        (f"run --cpus {HUGE} load", "expected 1 to 8192 CPUs"),
+        ("run --cpus -1 load", "expected a number, a list as 0-3,8, or host"),
+        ("run --cpus 3-1 load", "range 3-1 runs backwards"),
+        ("run --cpus 0,,1 load", "'' is no CPU and no range"),
+        ("run --cpus 0-9000 load", "'0-9000' is beyond the last CPU, 8191"),
+        (f"run --cpus 0-{HUGE} load", "beyond the last CPU, 8191"),
+        ("run --cpus hots load", "or host"),
+        ("matrix --cpus many", "'many' is no CPU and no range"),
+        ('run --cmdline kvm.x="1 load', "malformed kernel command line: the quote before 'kvm.x=1' is not closed"),
+        ("run --cmdline @/nowhere load", "cannot read the command line from '/nowhere': No such file or directory"),
+        ("run --cmdline kvm.enable_virt_at_load=maybe load", "expected a bool"),
+        ("matrix --jobs 0", "malformed --jobs '0': expected a number of processes, 1 to 256"),
+        ("matrix --jobs two", "malformed --jobs 'two'"),
+        ("matrix --jobs 257", "1 to 256"),
+        (f"matrix --jobs {HUGE}", "1 to 256"),
+        ("matrix --fail-cpus edge", "unknown choice 'edge': did you mean edges?"),
+        ("ladder kvm_inti", "unknown function 'kvm_inti': did you mean kvm_init?"),
+        ("ladder kvm_arm_init --backend mips", "unknown function 'kvm_arm_init'"),
+        ("compare a b c", "compare takes one trace or two, not 3"),
+        ("compare a b --param x=1", "--param is for the model's run"),
+        ("compare /nowhere", "cannot read the trace '/nowhere': No such file or directory"),
+        ("compare /tmp", "cannot read the trace '/tmp': Is a directory"),
+    ],
+)  # fmt: skip
+def test_a_request_that_makes_no_sense(kvm_ref: Command, args: str, says: str) -> None:
+    """Each is refused in one line that names what was wrong, and the nearest name or what is expected."""
+    refused(kvm_ref(*args.split()), says)
+
+
+@pytest.mark.parametrize(
+    "args", [["run", ""], ["matrix", ""], ["run", " load"], ["run", "load", ""], ["run", "lo\nad"]]
+)
+def test_empty_and_odd_verbs(kvm_ref: Command, args: list[str]) -> None:
+    """An empty verb is no verb; a line break in one does not break the line."""
+    refused(kvm_ref(*args), "unknown verb")
+
+
+@pytest.mark.parametrize("option", ["--backend", "--fail", "--with", "--cpus", "--param", "--feature"])
+def test_empty_values(kvm_ref: Command, option: str) -> None:
+    """No option takes an empty value."""
+    refused(kvm_ref("run", option, "", "load"), "''")
+
+
+def test_bytes_that_are_no_text(kvm_ref: Command, tmp_path: Path) -> None:
+    """A binary file is neither a command line nor a trace."""
+    path = tmp_path / "binary"
+    path.write_bytes(bytes(range(128, 256)))
+    refused(kvm_ref("run", "--cmdline", f"@{path}", "load"), "it is no text")
+    refused(kvm_ref("compare", str(path)), "it is no text")
+
+
+def test_a_path_that_no_file_can_have(kvm_ref: Command) -> None:
+    """Python's own complaint about a null byte is passed on."""
+    refused(kvm_ref("compare", "a\0b"), "null")
+
+
+def test_no_traceback_from_a_process_of_its_own() -> None:
+    """The same holds where Python itself would print the traceback."""
+    refused(process("run", "--fail", "misc_registr", "load"), "did you mean misc_register?")
+    refused(process("matrix", "--backend", "arm64", "--jobs", "2", "foreign-on=1"), "foreign-on is for x86")
+
+
+def test_nearest_is_the_nearest_or_says_what_there_is() -> None:
+    """A near name is offered; else all, if they are few; else nothing is made up."""
+    assert nearest("lod", ["load", "unload"]) == ": did you mean load?"
+    assert nearest("xyz", ["load", "unload"]) == ": expected one of load, unload"
+    assert nearest("xyz", [f"load{n}" for n in range(13)]) == ": no name comes near it"
+
+
+def sample() -> dict[str, Any]:
+    """Return a kernel's trace, shortened."""
+    data: dict[str, Any] = json.loads((DATA / "g_init_misc_register.json").read_text(encoding="utf-8"))
+    for step in data["steps"]:
+        step["events"] = step["events"] and step["events"][:3]
+    return data
+
+
+def changed(change: dict[str, Any]) -> dict[str, Any]:
+    """Return the sample with keys changed; a name with dots goes inwards."""
+    data = sample()
+    for path, value in change.items():
+        *way, last = path.split(".")
+        inner = data
+        for name in way:
+            inner = inner[name]
+        inner[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "the trace is cut off at character 0"),
+        ('{"format": "kvm-ref-trace/1", "steps": [', "cut off"),
+        ('{"format": "kvm-ref-trace/1", "observed": nul', "cut off"),
+        ('{"format": "kvm-ref-tr', "cut off"),
+        ("step 1\n", "not JSON at line 1"),
+        ('{"format": "kvm-ref-trace/2"}', "format is 'kvm-ref-trace/2', expected 'kvm-ref-trace/1'"),
+        ("[]", "format is 'list', expected 'kvm-ref-trace/1'"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"format": ' + HUGE + "}", "a number of too many digits"),
+        (json.dumps(changed({"source.backend": "x86"})), "unknown backend 'x86'"),
+        (json.dumps(changed({"source": {}})), "lacks 'backend'"),
+        (json.dumps(changed({"machine.cpus": 0})), "0 CPUs, expected 1 to 8192"),
+        (json.dumps(changed({"machine.cpus": 10**9})), "1000000000 CPUs, expected 1 to 8192"),
+        (json.dumps(changed({"machine.cpus": 1e400})), "malformed"),
+        (json.dumps(changed({"machine.features": {"wings": True}})), "unknown feature 'wings'"),
+        (json.dumps(changed({"machine.features": 5})), "malformed"),
+        (json.dumps(changed({"params": {"enable_virt": True}})), "did you mean enable_virt_at_load?"),
+        (json.dumps(changed({"source.commits": {"b31e7c2": True, "zz": True}})), "unknown commit 'zz'"),
+        (json.dumps(changed({"faults": [{"function": "misc_registr"}]})), "did you mean misc_register?"),
+        (json.dumps(changed({"faults": [{"nth": 1}]})), "lacks 'function'"),
+        (json.dumps(changed({"faults": [{"function": "misc_register", "value": -9999}]})), "malformed"),
+        (json.dumps(changed({"faults": [{"function": "misc_register", "where": 5}]})), "malformed"),
+        (json.dumps(changed({"observed": 5})), "observed is no list of texts"),
+        (json.dumps(changed({"log": [5]})), "log is no list of texts"),
+        (json.dumps(changed({"after": {"before": 5}})), "malformed"),
+        (json.dumps(changed({"steps": [{"verbs": ["fly"], "results": [0], "events": []}]})), "unknown verb 'fly'"),
+        (
+            json.dumps(changed({"machine.possible": "0-1", "machine.present": "0-3", "machine.online": "0"})),
+            "impossible CPUs: 0 online, 0-3 present, 0-1 possible",
+        ),
+    ],
+)  # fmt: skip
+def test_a_trace_that_cannot_be_compared(kvm_ref: Command, tmp_path: Path, text: str, says: str) -> None:
+    """A file that is cut off, no trace, or tells of what does not exist, is refused in one line."""
+    path = tmp_path / "f.json"
+    path.write_text(text, encoding="utf-8")
+    refused(kvm_ref("compare", str(path)), says)
+
+
+def test_two_traces_of_which_one_does_not_say_its_backend(kvm_ref: Command, tmp_path: Path) -> None:
+    """The built names of functions are a backend's, so two kernel traces need it as well."""
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps(changed({"source": {}})), encoding="utf-8")
+    refused(kvm_ref("compare", str(path), str(DATA / "g_init_misc_register.json")), "lacks 'backend'")
+
+
+def places(data: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to each part of a JSON value."""
+    if way:
+        yield way
+    if isinstance(data, dict):
+        for key in data:
+            yield from places(data[key], (*way, key))
+    elif isinstance(data, list):
+        for n in range(min(len(data), 3)):
+            yield from places(data[n], (*way, n))
+
+
+ODD = (None, 5, -1, 1e400, "", "x", [], ["x"], {}, {"x": 1}, [[]], [{}], True, 10**30)
+
+
+def test_odd_traces_are_refused_or_compared() -> None:
+    """Any part of a trace may be anything: nothing but the two kinds of refusal comes of it."""
+    chance = random.Random(6)
+    good = sample()
+    ways = list(places(good))
+    refusals = 0
+    for _ in range(400):
+        data = copy.deepcopy(good)
+        way = chance.choice(ways)
+        inner = data
+        for name in way[:-1]:
+            inner = inner[name]
+        inner[way[-1]] = chance.choice(ODD)  # type: ignore[index]
+        try:
+            trace = load(json.dumps(data))
+            compare(trace, load(json.dumps(good)))
+            if chance.random() < 0.2:
+                against_model(trace, {})
+        except (TraceError, Misuse) as error:
+            refusals += 1
+            assert "\n" not in str(error)
+    assert refusals > 100
+
+
+def test_odd_command_lines_are_refused_or_run(kvm_ref: Command) -> None:
+    """Words put together at random give 0, 1 or one line and 2, never a traceback."""
+    chance = random.Random(7)
+    words = (
+        "run list ladder compare load unload load=kvm foreign-on=1 foreign-on=9 --fail misc_register#2 x@1=EIO "
+        "--cpus 2 1-0 --backend s390 --param enable_virt_at_load=0 a=b --with b31e7c24b475 --without verbs faults "
+        "kvm_init --format json dot text -- -h - --reboot-at register_syscore = @ # 1e9 \u2026 \x7f"
+    ).split(" ")
+    seen = set()
+    for _ in range(150):
+        done = kvm_ref(chance.choice(words[:3]), *chance.choices(words, k=chance.randint(1, 5)))
+        seen.add(done.status)
+        if done.status == 2:
+            refused(done, "")
+    assert seen >= {0, 2}
