@@ -48,18 +48,18 @@ def traced_over_bare() -> tuple[float, float]:
     backend = backends.load("x86-svm")
     scenario = Scenario("x86-svm", ("load",))
     events = run(scenario, backend).trace.steps[0].events or []
-    calls = sum(event[0] == "enter" for event in events)
+    calls = [(at.cpu, at.depth, name) for kind, at, name, _, _ in events if kind == "enter"]
 
     def traced() -> None:
         perform(machine(scenario, backend), "load")
 
-    def function(log: Callable[[object], None], name: str) -> None:
-        log(("call", name))
+    def function(log: list[object], cpu: int, depth: int, name: str) -> None:
+        log.append(("call", cpu, depth, name))
 
     def bare() -> None:
         log: list[object] = []
-        for _ in range(calls):
-            function(log.append, "kvm_init")
+        for cpu, depth, name in calls:
+            function(log, cpu, depth, name)
 
     return best(traced, 50) * 1e6, best(bare, 50) * 1e6
 

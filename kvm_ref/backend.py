@@ -56,7 +56,9 @@ class Backend:
         Raises:
             Misuse: no hypervisor can do so on this architecture.
         """
-        raise Misuse(f"backend {self.name!r} knows no other hypervisor that takes a CPU: foreign-on is for x86")
+        raise Misuse(
+            f"backend {self.name!r} knows no other hypervisor that takes a CPU: foreign-on is for x86"
+        )
 
     def foreign_off(self, k: Kernel) -> None:
         """Let the other hypervisor give back the CPU that runs."""

@@ -187,9 +187,9 @@ def _projections(first: Trace, second: Trace) -> tuple[Callable[[Iterable[Event]
                 symbol = facts.symbol if facts else function
                 if common is not None and symbol not in common and function != "system_state":
                     continue
-                if facts and facts.inlined_into and not built:
-                    if callers.get((at.task, at.cpu, at.depth - 1)) in facts.inlined_into:
-                        continue
+                caller = callers.get((at.task, at.cpu, at.depth - 1))
+                if facts and not built and caller in facts.inlined_into:
+                    continue
                 seen.append((kind, role(at.task), at.cpu, symbol, value))
             return seen
 

@@ -15,7 +15,7 @@ from kvm_ref.scenario import Cpus
 SYSFS = Path("/sys/devices/system/cpu")
 
 
-def parse_cpus(text: str, sysfs: Path = SYSFS) -> Cpus:
+def parse_cpus(text: str, sysfs: Path | None = None) -> Cpus:
     """Read a number of CPUs, a list of them (``0-3,8``), or ``host``.
 
     Raises:
@@ -30,22 +30,27 @@ def parse_cpus(text: str, sysfs: Path = SYSFS) -> Cpus:
     try:
         return Cpus.of(parse_list(text))
     except ValueError as error:
-        raise Misuse(f"malformed --cpus {text!r}: {error}; expected a number, a list as 0-3,8, or host") from None
+        raise Misuse(
+            f"malformed --cpus {text!r}: {error}; expected a number, a list as 0-3,8, or host"
+        ) from None
 
 
-def host(sysfs: Path = SYSFS) -> Cpus:
+def host(sysfs: Path | None = None) -> Cpus:
     """Return this machine's possible, present and online CPUs.
 
     Raises:
         Misuse: they cannot be read.
     """
+    sysfs = sysfs or SYSFS
     masks = []
     for mask in ("possible", "present", "online"):
         try:
             masks.append(parse_list((sysfs / mask).read_text(encoding="ascii")))
         except (OSError, ValueError) as error:
             why = unreadable(error)
-            raise Misuse(f"cannot read {str(sysfs / mask)!r}: {why}; give --cpus as a number or a list") from None
+            raise Misuse(
+                f"cannot read {str(sysfs / mask)!r}: {why}; give --cpus as a number or a list"
+            ) from None
     possible, present, online = masks
     return Cpus(possible, present, online)
 

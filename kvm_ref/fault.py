@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from kvm_ref.trace import Event
     from kvm_ref.vocabulary import Facts, Vocabulary
 
-_SPEC = re.compile(r"(?P<function>[A-Za-z_]\w*)(?:#(?P<nth>[0-9]{1,9}))?(?:@(?P<cpu>[0-9]{1,9}))?(?:=(?P<errno>\w+))?")
+_SPEC = re.compile(
+    r"(?P<function>[A-Za-z_]\w*)(?:#(?P<nth>[0-9]{1,9}))?(?:@(?P<cpu>[0-9]{1,9}))?(?:=(?P<errno>\w+))?"
+)
 _STATES = {s.name for s in SystemState}
 
 
@@ -208,8 +210,6 @@ def callers(events: Sequence[Event]) -> list[str]:
         if kind == "enter" and at.task == here.task and at.cpu == here.cpu and at.depth < depth:
             depth = at.depth
             out.append(name)
-            if depth == 0:
-                break
     return out
 
 

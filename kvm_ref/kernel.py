@@ -203,11 +203,15 @@ class Kernel(_StaticsByClass):
 
         Ids are used again after the release, as addresses are.
         """
+        if name not in self.highest:
+            self.highest[name] = 1
+            self.live[name] = (name, 1)
+            return name
         freed = self.freed.get(name)
         if freed:
             n = heappop(freed)
         else:
-            n = self.highest[name] = self.highest.get(name, 0) + 1
+            n = self.highest[name] = self.highest[name] + 1
         id = name if n == 1 else f"{name}#{n}"
         self.live[id] = (name, n)
         return id
@@ -229,8 +233,9 @@ class Kernel(_StaticsByClass):
     def write(self, register: str, value: int) -> None:
         """Write a register of the CPU that runs; a ``write`` event tells what it held."""
         key = (self.cpu, register)
-        self.emit(("write", self.at, register, {"was": self.read(register)}, value))
-        if value == self.arch.reset.get(register, 0):
+        reset = self.arch.reset.get(register, 0)
+        self.emit(("write", self.at, register, {"was": self.registers.get(key, reset)}, value))
+        if value == reset:
             self.registers.pop(key, None)
         else:
             self.registers[key] = value

@@ -39,11 +39,10 @@ def text(facts: Facts) -> Iterator[str]:
             yield f"{label.name}:"
             yield from (f"    {line}" for line in _undo(label.undo))
     others = [e for e in exits_of(facts) if e.kind != "goto"]
-    if others:
-        yield ""
-        yield "leaves without a goto:"
-        for way in others:
-            yield f"    {_way(facts, way.name, way.kind)}"
+    yield ""
+    yield "leaves without a goto:"
+    for way in others:
+        yield f"    {_way(facts, way.name, way.kind)}"
 
 
 def _why(calls: tuple[str, ...]) -> str:
@@ -67,13 +66,7 @@ def _undo(done: Done) -> Iterator[str]:
         elif isinstance(part, Branch):
             for n, way in enumerate(part.ways):
                 if way:
-                    yield (
-                        "either:"
-                        if n == 0 and all(part.ways)
-                        else "perhaps:"
-                        if not all(part.ways)
-                        else "or:"
-                    )
+                    yield ("or:" if n else "either:") if all(part.ways) else "perhaps:"
                     yield from (f"    {line}" for line in _undo(way))
         elif isinstance(part, Leave):
             yield "next;" if part.turn else "return;"

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from kvm_ref.errno import ErrPtr, KernelError
@@ -127,12 +127,13 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         "ident": ident,
         "pointer": pointer,
     }
-    exec(_code(source), names)
-    wrapper: Callable[..., Any] = names["traced"]
+    # A copy of the code: the interpreter adapts code to the names that it finds at run time.
+    wrapper = names["traced"] = FunctionType(_code(source).replace(), names)
     return wrapper
 
 
 @functools.cache
 def _code(source: str) -> CodeType:
     # Most functions have the wrapper of some other one.
-    return compile(source, "<traced>", "exec")
+    code: CodeType = compile(source, "<traced>", "exec").co_consts[0]
+    return code

@@ -77,7 +77,7 @@ class Goto:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if isinstance(error, KernelError):
+        if error is not None and isinstance(error, KernelError):
             jump = self._ladder
             assert error.errno is not None
             jump._target = self._label

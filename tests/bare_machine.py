@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from kvm_ref.backend import Backend
 from kvm_ref.errno import Errno, KernelError
@@ -20,10 +21,10 @@ class Bare(Backend):
 
     name = "bare"
     summary = "nothing"
-    packages = ()
+    packages: ClassVar[tuple[str, ...]] = ()
     modules = (Module("bare", nothing, nothing),)
-    kvm_arch_enable_virtualization_cpu = staticmethod(nothing)
-    kvm_arch_disable_virtualization_cpu = staticmethod(nothing)
+    kvm_arch_enable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)
+    kvm_arch_disable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)
 
 
 def bare(cpus: int = 3, online: tuple[int, ...] | None = None) -> Kernel:

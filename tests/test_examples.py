@@ -54,9 +54,20 @@ EXAMPLES = [(place, *example) for place, block in blocks("console") for example 
 @pytest.mark.parametrize(("place", "command", "expected"), EXAMPLES, ids=[f"{e[0]} {e[1]}" for e in EXAMPLES])
 def test_a_command_prints_what_the_page_says(place: str, command: str, expected: str) -> None:
     """The page and the program agree, line by line."""
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+    env = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "NO_COLOR": "1",
+    }
     done = subprocess.run(
-        command, shell=True, cwd=TOP, env=env, capture_output=True, text=True, check=False, executable="/bin/bash"
+        command,
+        shell=True,
+        cwd=TOP,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        executable="/bin/bash",
     )
     assert matches(expected, done.stdout + done.stderr), f"{place}: {done.stdout}{done.stderr}"
 

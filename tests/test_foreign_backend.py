@@ -76,7 +76,9 @@ class Toy(Backend):
 HOOK = "kvm_arch_disable_virtualization_cpu = staticmethod(kvm_arch_disable_virtualization_cpu)"
 
 
-def install(site: Path, *, forgets: str = "kfree(k, k[ToyKvm].buffer)", hook: str = HOOK, entry: str = "toy_kvm:Toy") -> None:
+def install(
+    site: Path, *, forgets: str = "kfree(k, k[ToyKvm].buffer)", hook: str = HOOK, entry: str = "toy_kvm:Toy"
+) -> None:
     info = site / "toy_kvm-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(METADATA)
@@ -106,7 +108,9 @@ def test_it_is_listed_and_runs(tmp_path: Path) -> None:
 def test_its_faults_are_found_and_judged(tmp_path: Path) -> None:
     """The matrix fails its calls too, and finds what its ladder forgets."""
     install(tmp_path, forgets="pass")
-    done = kvm_ref(tmp_path, "matrix", "--backend", "toy", "--with", "b31e7c24b475", "--format", "json", "load")
+    done = kvm_ref(
+        tmp_path, "matrix", "--backend", "toy", "--with", "b31e7c24b475", "--format", "json", "load"
+    )
     assert done.returncode == 1
     data = json.loads(done.stdout)
     assert "kvm_arch_enable_virtualization_cpu@3" in [r["fault"] for r in data["runs"]]

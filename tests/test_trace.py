@@ -109,5 +109,5 @@ def test_a_malformed_trace(change: Any, says: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", "not json at all", '"kvm-ref-trace/1"'])
 def test_no_trace_at_all(text: str) -> None:
     """Other files are refused too."""
-    with pytest.raises(TraceError, match="f.json"):
+    with pytest.raises(TraceError, match=r"f\.json"):
         load(text, "f.json")

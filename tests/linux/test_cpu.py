@@ -187,3 +187,21 @@ def test_locks_are_taken_outside_in_and_released() -> None:
     once = [("lock", "cpu_hotplug_lock"), ("lock", "cpuhp_state_mutex"),
             ("unlock", "cpuhp_state_mutex"), ("unlock", "cpu_hotplug_lock")]  # fmt: skip
     assert locks == once * 2
+
+
+def test_a_state_without_callback_is_passed_over() -> None:
+    """cpuhp_issue_call() returns 0 where there is nothing to call."""
+    k = bare(2)
+    cpuhp_setup_state_nocalls(k, STATE, "x", None, None)
+    hotplug.cpuhp_issue_call(k, 1, STATE, True)
+    hotplug.cpuhp_issue_call(k, 1, STATE, False)
+    assert "cpuhp_cb" not in [e[2] for e in k.events]
+
+
+def test_rollback_passes_over_cpus_that_never_climbed() -> None:
+    """cpuhp_rollback_install() asks `cpustate >= state` of each CPU below the failed one."""
+    k = bare(3, online=(0, 2))
+    ran: list[str] = []
+    cpuhp_setup_state_nocalls(k, STATE, "x", *callbacks(k, ran))
+    hotplug.cpuhp_rollback_install(k, 9, STATE)
+    assert [r.split(" on")[0] for r in ran] == ["down 0", "down 2"]

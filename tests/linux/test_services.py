@@ -6,8 +6,20 @@ from __future__ import annotations
 import pytest
 from bare_machine import bare, errno_of
 
-from kvm_ref.errno import EBUSY, EEXIST, EIO, ENOENT, ENOMEM, ENOSPC, ENXIO, ERR_PTR, PTR_ERR, KernelError
-from kvm_ref.errno import IS_ERR, IS_ERR_OR_NULL
+from kvm_ref.errno import (
+    EBUSY,
+    EEXIST,
+    EIO,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENXIO,
+    ERR_PTR,
+    IS_ERR,
+    IS_ERR_OR_NULL,
+    PTR_ERR,
+    KernelError,
+)
 from kvm_ref.kernel import Kernel, KernelBug
 from kvm_ref.linux import mutex, notifier, syscore_ops
 from kvm_ref.linux.cpumask import cpumask_var_t, format_list, free_cpumask_var, parse_list
@@ -20,7 +32,7 @@ from kvm_ref.linux.jump_label import (
 )
 from kvm_ref.linux.miscdevice import misc_deregister, misc_minor_alloc, misc_register, miscdevice
 from kvm_ref.linux.mutex import Mutex, guard
-from kvm_ref.linux.percpu import PerCpu, alloc_percpu
+from kvm_ref.linux.percpu import PerCpu, alloc_percpu, free_percpu
 from kvm_ref.linux.printk import WARN_ON, WARN_ON_ONCE
 from kvm_ref.linux.smp import on_each_cpu, smp_call_function_single
 from kvm_ref.virt.device_ops import kvm_register_device_ops, kvm_unregister_device_ops
@@ -63,6 +75,20 @@ def test_a_minor_number_is_held_by_one_device() -> None:
     assert errno_of(lambda: misc_register(k, other)) == EBUSY
     misc_deregister(k, kvm)
     assert errno_of(lambda: misc_register(k, other)) is None
+
+
+def test_devices_with_other_minors_do_not_mind() -> None:
+    """misc_register() walks the whole list of devices and finds none with this minor."""
+    k = bare()
+    misc_register(k, miscdevice(231, "other"))
+    assert errno_of(lambda: misc_register(k, miscdevice(232, "kvm"))) is None
+
+
+def test_freeing_no_percpu_memory_is_legal() -> None:
+    """free_percpu(NULL) does nothing (mm/percpu.c)."""
+    k = bare()
+    free_percpu(k, None)
+    assert [e[3] for e in k.events if e[0] == "enter"] == [{"obj": "NULL"}]
 
 
 def test_a_minor_number_held_elsewhere_is_busy() -> None:
@@ -257,5 +283,5 @@ def test_cpu_lists(text: str, cpus: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-1", "0,,1", "0-99999999", "²"])
 def test_malformed_cpu_lists(text: str) -> None:
     """What is no list is refused, and a huge range is not built."""
-    with pytest.raises(ValueError, match="CPU|range"):
+    with pytest.raises(ValueError, match=r"CPU|range"):
         parse_list(text)

@@ -13,7 +13,6 @@ from kvm_ref.kernel import Commit, Kernel, Statics
 from kvm_ref.linux.printk import pr_info
 from kvm_ref.vocabulary import kernel_function
 
-
 UNREGISTER_GALOG = Commit(
     "adc6ae972971", "KVM: SVM: Unregister KVM's GALog notifier on kvm-amd.ko exit", default=False
 )

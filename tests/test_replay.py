@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs that share what they have in common are the runs that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import pytest
+from bare_machine import Bare, bare
+
+from kvm_ref import backend as backends
+from kvm_ref.fault import Fault
+from kvm_ref.kernel import Kernel, KernelBug
+from kvm_ref.linux.module import Module
+from kvm_ref.linux.printk import BUG_ON, pr_info
+from kvm_ref.matrix import VERBS, plans, scenarios
+from kvm_ref.replay import Replay
+from kvm_ref.scenario import Cpus, Scenario, run
+from kvm_ref.trace import Event, Trace
+
+
+def plain(events: Iterable[Event]) -> list[tuple[Any, ...]]:
+    """Return events as values that can be compared."""
+    return [(kind, at.task, at.cpu, at.depth, *rest) for kind, at, *rest in events]
+
+
+def alike(a: Trace, b: Trace) -> None:
+    """Check that two runs did the same, event for event."""
+    assert [(s.verbs, s.results) for s in a.steps] == [(s.verbs, s.results) for s in b.steps]
+    for one, other in zip(a.steps, b.steps, strict=True):
+        assert plain(one.events or ()) == plain(other.events or ())
+    assert (a.log, a.faults, a.params, a.machine, a.source) == (
+        b.log,
+        b.faults,
+        b.params,
+        b.machine,
+        b.source,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "cpus", "verbs"),
+    [
+        ("x86-svm", Cpus.of((0, 1)), VERBS),
+        ("riscv", Cpus.of((0, 1)), VERBS),
+        ("s390", Cpus.of((0,)), ("load", "load", "unload")),
+        (
+            "x86-vmx",
+            Cpus((0, 1, 2), (0, 1), (0, 1)),
+            ("load=kvm", "load", "unload=kvm", "unload", "unload=kvm"),
+        ),
+    ],
+)
+def test_each_run_is_as_if_it_were_made_alone(name: str, cpus: Cpus, verbs: tuple[str, ...]) -> None:
+    """Every run of the matrix gives the trace that it gives from the beginning, on a machine of its own."""
+    backend = backends.load(name)
+    count = 0
+    for base in scenarios(Scenario(name, verbs, cpus=cpus), backend):
+        replay = Replay(base, backend)
+        for plan in plans(base, backend, replay):
+            shared, fired = replay.run(plan.scenario, plan.number, plan.local)
+            alone = run(plan.scenario, backend)
+            alike(shared, alone.trace)
+            assert fired == (not alone.idle)
+            count += 1
+    assert count > 20
+
+
+def test_the_order_of_runs_makes_no_difference() -> None:
+    """The last run first gives the same: nothing of a run stays behind in the shared machine."""
+    backend = backends.load("x86-svm")
+    base = Scenario("x86-svm", VERBS, cpus=Cpus.of((0, 1)))
+    forwards, backwards = Replay(base, backend), Replay(base, backend)
+    all_plans = list(plans(base, backend, forwards))[:60]
+    first = [forwards.run(p.scenario, p.number, p.local)[0] for p in all_plans]
+    last = [backwards.run(p.scenario, p.number, p.local)[0] for p in reversed(all_plans)]
+    for a, b in zip(first, reversed(last), strict=True):
+        alike(a, b)
+
+
+def test_a_fault_that_never_fires_is_told() -> None:
+    """The fault's verb runs, the fault does not."""
+    base = Scenario("mips", ("load", "unload"))
+    never = Fault("misc_register", 5)
+    trace, fired = Replay(base, backends.load("mips")).run(attrs.evolve(base, faults=(never,)), 0, never)
+    assert not fired
+    assert [s.results for s in trace.steps] == [[0], [0]]
+
+
+def loads(k: Kernel) -> None:
+    """Load, once; a second time the machine stops."""
+    pr_info(k, "loading")
+    BUG_ON(k, k.registers.get((0, "LOADED")), "loaded before")
+    k.write("LOADED", 1)
+
+
+def leaves(k: Kernel) -> None:
+    """Unload; nothing is undone."""
+
+
+class Brittle(Bare):
+    """A backend whose second load stops the machine."""
+
+    name = "brittle"
+    modules = (Module("brittle", loads, leaves),)
+
+
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        ("load", "unload", "load", "unload"),
+        ("load", "unload", "load"),
+        ("load", "load", "unload", "load", "load"),
+    ],
+)
+def test_a_machine_that_stops(verbs: tuple[str, ...]) -> None:
+    """After a BUG_ON() no verb runs, and the verb that hit it has no result: shared or alone, run after run."""
+    base = Scenario("brittle", verbs)
+    alone = run(base, Brittle()).trace
+    assert alone.steps[-1].results == [None]
+    assert alone.log[-1] == "kernel BUG: loaded before"
+    assert len(alone.steps) == verbs.index("unload") + 2
+    replay = Replay(base, Brittle())
+    for _ in range(2):
+        alike(replay.run(base)[0], alone)
+
+
+def test_a_snapshot_holds_all_that_decides_what_comes_next() -> None:
+    """A machine that was put back does again what it did; equal machines have equal snapshots."""
+    k, other = bare(), bare()
+    k.write("X", 1)
+    k.new("thing")
+    before = k.snapshot()
+    assert before != other.snapshot()
+    k.write("X", 2)
+    k.new("thing")
+    k.online.discard(2)
+    k.restore(before)
+    assert (k.read("X"), sorted(k.live), k.online) == (1, ["thing"], {0, 1, 2})
+    other.restore(before)
+    assert other.snapshot() == before
+
+
+def test_a_bug_is_no_kernel_error() -> None:
+    """BUG_ON() stops the machine: no error path runs, so nothing is undone."""
+    with pytest.raises(KernelBug, match="x"):
+        BUG_ON(bare(), True, "x")
+    assert not issubclass(KernelBug, OSError)
