@@ -245,11 +245,12 @@ def finding(judge: str = "leak", commit: str = "", resource: str = "debugfs:kvm"
 
 def test_the_lines_of_a_matrix(kvm_ref: Command) -> None:
     """One line a fault, at most 100 columns; the goto's label is in it, and what was found."""
-    lines = kvm_ref("matrix", "--cpus", "2").lines
+    backends = [word for name in ("arm64", "mips", "x86-svm") for word in ("--backend", name)]
+    lines = kvm_ref("matrix", *backends, "--cpus", "2", "load", "unload").lines
     runs = lines[1 : lines.index("")]
     assert lines[0].split() == ["backend", "v", "fault", "result", "first", "goto,", "findings"]
     assert max(map(len, runs)) <= 100
-    assert len(runs) > 1000
+    assert len(runs) > 300
     fault = next(line for line in runs if line.startswith("x86-svm   1 misc_register "))
     assert fault.split() == [
         "x86-svm",
