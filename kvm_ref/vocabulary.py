@@ -171,11 +171,6 @@ def kernel_function(
     return declare
 
 
-def _first(function: Callable[..., object]) -> str:
-    # The first parameter after the machine.
-    return function.__code__.co_varnames[1]
-
-
 def facts_of(function: object) -> Facts | None:
     """Return the facts of a kernel function as `kernel_function` returned it, or None of any other."""
     names = getattr(function, "__globals__", {})

@@ -67,6 +67,7 @@ def refused(done: Done, says: str) -> None:
         ("run --cpus 0-1,8 foreign-off=2", "no CPU 2 is online: this machine runs 0-1,8"),
         (f"run foreign-on={HUGE}", "is online: this machine runs 0-3"),
         ("run --backend arm64 foreign-on=1", "foreign-on is for x86"),
+        ("run --backend riscv foreign-off=1", "foreign-on is for x86"),
         ("matrix --backend arm64 --jobs 2 foreign-on=1", "foreign-on is for x86"),
         ("run --with b31e7c24b476 load", "unknown commit 'b31e7c24b476': did you mean b31e7c24b475?"),
         ("run --without b31 load", "unknown commit 'b31'"),

@@ -20,6 +20,7 @@ from kvm_ref.linux.interrupt import (
     request_percpu_irq,
 )
 from kvm_ref.linux.irqdomain import irq_create_mapping, irq_domain
+from kvm_ref.misuse import Misuse
 from kvm_ref.scenario import modprobe
 
 # arch/riscv/kvm/main.c: riscv_kvm_init(), up to the page-table format.
@@ -353,3 +354,10 @@ def test_interrupts_are_numbered() -> None:
     k = Kernel(RiscV())
     domain = irq_domain("intc")
     assert [irq_create_mapping(k, domain, hwirq) for hwirq in (12, 13, 12)] == [1, 2, 1]
+
+
+def test_no_other_hypervisor_takes_a_hart() -> None:
+    """Foreign hypervisors are of x86: the verbs say so."""
+    for verb in ("foreign-on=0", "foreign-off=0"):
+        with pytest.raises(Misuse, match="knows no other hypervisor"):
+            go("riscv", verb)
