@@ -13,7 +13,7 @@ from kvm_ref.trace import Event
 def go(backend: str, *verbs: str, fail: str = "", cpus: int = 2, **more: object) -> Run:
     """Run verbs on a machine with a few CPUs; `fail` holds fault SPECs, separated by spaces."""
     faults = tuple(parse(spec) for spec in fail.split())
-    return run(Scenario(backend, verbs, cpus=Cpus.of(tuple(range(cpus))), faults=faults, **more))  # type: ignore[arg-type]
+    return run(Scenario(backend, verbs, cpus=Cpus.of(tuple(range(cpus))), faults=faults, **more))  # type: ignore[arg-type]  # any field, by name
 
 
 def calls(events: Iterable[Event], function: str, nth: int = 1) -> list[str]:

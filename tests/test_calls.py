@@ -89,15 +89,15 @@ def through_others(k: Kernel, x: Any) -> None:
 
 def through_pointers(k: Kernel, x: Any) -> None:
     k.arch.kvm_arch_disable_virtualization_cpu(k)
-    (k.arch.other or a)(k)  # type: ignore[attr-defined]
+    (k.arch.other or a)(k)  # type: ignore[attr-defined]  # text to be read, never run
     (a if x else b)(k)
     x(k)
     (lambda: a(k))
     k.read("x")
     x.append(1)
     len(x)
-    a()  # type: ignore[call-arg]
-    Mutex(k)  # type: ignore[arg-type]
+    a()  # type: ignore[call-arg]  # likewise
+    Mutex(k)  # type: ignore[arg-type]  # likewise
 
     def within() -> None:
         a(k)
@@ -125,7 +125,7 @@ def early(k: Kernel, x: Any) -> int:
     if x:
         return a(k)
     if not x:
-        raise KernelError(b(k))  # type: ignore[arg-type]
+        raise KernelError(b(k))  # type: ignore[arg-type]  # likewise
     return c(k)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from reading import go
@@ -77,9 +78,9 @@ def test_judging_twice() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.json")), ids=lambda p: p.stem)
-def test_real_kernels_have_no_finding_but_the_directory(path: object) -> None:
+def test_real_kernels_have_no_finding_but_the_directory(path: Path) -> None:
     """In all logs of 6.12.117 together the judges find the forgotten directory and nothing else."""
-    found = {f.resource for f in judge_all(kernel_trace(path.stem), SVM)}  # type: ignore[attr-defined]
+    found = {f.resource for f in judge_all(kernel_trace(path.stem), SVM)}
     assert found <= {"debugfs:kvm"}
 
 

@@ -9,14 +9,15 @@ from reading import go
 from tape import Tape, kernel_trace, vocabulary
 
 from kvm_ref.judges.reached import Reached
+from kvm_ref.trace import Trace
 
 SVM = vocabulary()
 
 
-def reached(*traces: object) -> Reached:
+def reached(*traces: Trace) -> Reached:
     out = Reached(SVM)
     for trace in traces:
-        out.add(trace)  # type: ignore[arg-type]
+        out.add(trace)
     return out
 
 
