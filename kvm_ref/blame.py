@@ -6,6 +6,7 @@ Nothing says so beforehand: the run is made again on a kernel that contains the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
@@ -13,6 +14,8 @@ import attrs
 from kvm_ref.judges import Finding
 from kvm_ref.kernel import Commit
 from kvm_ref.scenario import commits_of
+
+_NUMBER = re.compile(r"[#@]\d+")
 
 
 class Blame:
@@ -45,7 +48,8 @@ class Blame:
         """
         out = []
         for finding in findings:
-            alike = (finding.judge, finding.resource, finding.label)
+            # One of many of a kind, or that of one CPU of many, is mended as the others are.
+            alike = (finding.judge, _NUMBER.sub("", finding.resource), finding.label)
             if alike not in self._known:
                 self._known[alike] = self._commit(finding, again)
             commit = self._known[alike]

@@ -183,8 +183,8 @@ class Text:
         return self.asks(node)
 
     def suppressed(self, node: ast.With) -> list[Done]:
-        """Return what follows an error in the block: nothing, if ``suppress`` catches it."""
-        return [()] if any(ast.unparse(i.context_expr).startswith("suppress(") for i in node.items) else []
+        """Return what follows an error in the block: nothing, if it is ``unchecked``."""
+        return [()] if any(ast.unparse(i.context_expr) == "unchecked" for i in node.items) else []
 
     def tries(self, body: Sequence[ast.stmt], caught: list[Done], orelse: Sequence[ast.stmt]) -> Done:
         """Return the calls of a body that may be cut short by an error, and what is done then."""

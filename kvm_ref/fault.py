@@ -216,7 +216,9 @@ def callers(events: Sequence[Event]) -> list[str]:
 def arm(k: Kernel, faults: Iterable[Fault], vocabulary: Vocabulary) -> list[Pending]:
     """Put a plan into a machine; the returned list tells afterwards which faults fired."""
     plan = [Pending(fault) for fault in faults]
+    armed: dict[str, Armed] = {}
     for pending in plan:
         for facts in _targets(pending.fault, vocabulary):
-            k.armed.setdefault(facts.name, Armed()).pending.append(pending)
+            armed.setdefault(facts.name, Armed()).pending.append(pending)
+    k.armed = armed or None
     return plan

@@ -10,7 +10,6 @@ be made, copied and run side by side.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
@@ -22,6 +21,7 @@ from kvm_ref.trace import place
 if TYPE_CHECKING:
     from kvm_ref.backend import Backend
     from kvm_ref.fault import Armed
+    from kvm_ref.linux.module import constant_param
     from kvm_ref.trace import Event
     from kvm_ref.vocabulary import Facts
 
@@ -47,6 +47,9 @@ class Statics:
 
     __slots__ = ()
     module: ClassVar[str | None] = None
+
+    def at_boot(self, k: Kernel) -> None:
+        """Give those their values that depend on the machine, before anything asks for them."""
 
 
 class Resource:
@@ -87,8 +90,8 @@ class KernelBug(Exception):
 S = TypeVar("S", bound=Statics)
 
 # What a machine is, besides its static variables.
-_LASTING = (
-    "cmdline", "commits", "features", "freed", "highest", "live", "online", "registers",
+LASTING = (
+    "features", "freed", "highest", "live", "online", "registers",
     "system_state", "warned",
 )  # fmt: skip
 
@@ -109,6 +112,7 @@ else:
 
         def __missing__(self, key):
             statics = self[key] = key()
+            statics.at_boot(self)
             return statics
 
 
@@ -125,8 +129,8 @@ class Kernel(_StaticsByClass):
     """
 
     __slots__ = (
-        "arch", "armed", "at", "cmdline", "commits", "cpu", "emit", "events", "features", "freed",
-        "highest", "live", "log", "online", "possible", "present", "registers", "system_state",
+        "arch", "armed", "asked", "at", "cpu", "emit", "events", "features", "freed", "highest",
+        "live", "log", "online", "possible", "present", "registers", "settings", "system_state",
         "warned",
     )  # fmt: skip
 
@@ -145,8 +149,10 @@ class Kernel(_StaticsByClass):
         self.possible = tuple(possible)
         self.present = self.possible if present is None else tuple(present)
         self.online = set(self.present if online is None else online)
-        self.commits = frozenset(c.hash for c in commits)
-        self.cmdline = dict(cmdline or {})
+        # What is given once and for all: parameters by their full names, and the hashes of commits;
+        # and those that were asked for, with what the answer was.
+        self.settings = {**(cmdline or {}), **{c.hash: c.title for c in commits}}
+        self.asked: dict[str, str | None] = {}
         self.features = {**backend.features, **(features or {})}
         self.system_state = SystemState.SYSTEM_RUNNING
         self.events: list[Event] = []
@@ -154,11 +160,13 @@ class Kernel(_StaticsByClass):
         self.log: list[str] = []
         self.at = place("init", min(self.online))
         self.cpu = self.at.cpu
-        self.armed: dict[str, Armed] = {}
+        self.armed: dict[str, Armed] | None = None
         self.registers: dict[tuple[int, str], int] = {}
-        self.live: dict[str, tuple[str, int]] = {}
-        self.freed: dict[str, list[int]] = {}
+        # The names behind the ids that are in use; of names with more than one id the highest number
+        # that was given, and those that are free again.
+        self.live: dict[str | int, str] = {}
         self.highest: dict[str, int] = {}
+        self.freed: dict[str, list[int]] = {}
         self.warned: set[tuple[str, str, str]] = set()
 
     def record(self) -> list[Event]:
@@ -166,22 +174,6 @@ class Kernel(_StaticsByClass):
         self.events = []
         self.emit = self.events.append
         return self.events
-
-    def snapshot(self) -> bytes:
-        """Return all that decides what this machine does next: equal bytes, equal future.
-
-        The log and the faults are not in it.
-        """
-        statics = sorted(self.items(), key=lambda item: item[0].__qualname__)
-        return pickle.dumps((statics, [getattr(self, name) for name in _LASTING]), 5)
-
-    def restore(self, snapshot: bytes) -> None:
-        """Put the machine, one of the same backend and CPUs, into the state of a snapshot."""
-        statics, lasting = pickle.loads(snapshot)
-        self.clear()
-        self.update(statics)
-        for name, value in zip(_LASTING, lasting, strict=True):
-            setattr(self, name, value)
 
     def run_on(self, task: str, cpu: int, function: Callable[..., object], *args: object) -> object:
         """Call `function` as `task` on `cpu`, while the present task waits."""
@@ -196,32 +188,41 @@ class Kernel(_StaticsByClass):
 
     def has(self, commit: Commit) -> bool:
         """Say whether this kernel contains `commit`."""
-        return commit.hash in self.commits
+        return self.setting(commit.hash) is not None
+
+    def param(self, param: constant_param) -> Any:
+        """Return the value of a parameter that nobody writes."""
+        return param.of(self)
+
+    def setting(self, name: str) -> str | None:
+        """Return what was given for a parameter or a commit, or None."""
+        value = self.asked[name] = self.settings.get(name)
+        return value
 
     def new(self, name: str) -> str:
         """Return an id that nothing has: `name`, then ``name#2`` and so on.
 
         Ids are used again after the release, as addresses are.
         """
-        if name not in self.highest:
-            self.highest[name] = 1
-            self.live[name] = (name, 1)
+        live = self.live
+        if name not in live and name not in self.highest:
+            live[name] = name
             return name
         freed = self.freed.get(name)
         if freed:
             n = heappop(freed)
         else:
-            n = self.highest[name] = self.highest[name] + 1
+            n = self.highest[name] = self.highest.get(name, 1) + 1
         id = name if n == 1 else f"{name}#{n}"
-        self.live[id] = (name, n)
+        live[id] = name
         return id
 
     def gone(self, id: str | int) -> None:
         """Note that what has this id was released; an id that nothing has is legal."""
-        if isinstance(id, str) and id in self.live:
-            name, n = self.live.pop(id)
+        name = self.live.pop(id, None)
+        if name is not None and name in self.highest:
             freed = self.freed.setdefault(name, [])
-            heappush(freed, n)
+            heappush(freed, int(str(id)[len(name) + 1 :] or 1))
             if len(freed) == self.highest[name]:
                 del self.freed[name], self.highest[name]
 
@@ -249,7 +250,9 @@ class Kernel(_StaticsByClass):
         Raises:
             KernelError: the fault makes the call return an error number.
         """
-        failure = self.armed[facts.name].strike(self, facts, args)
+        armed = self.armed
+        assert armed is not None
+        failure = armed[facts.name].strike(self, facts, args)
         if isinstance(failure, KernelError):
             assert failure.errno is not None
             self.emit(("exit", self.at, facts.name, None, -failure.errno))

@@ -9,6 +9,7 @@ one left behind.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -226,31 +227,67 @@ def _result(trace: Trace, plan: Plan) -> int | None:
     return results[number] if number < len(results) else None
 
 
-def rows_of(base: Scenario, wanted: slice, edges: bool) -> tuple[list[Row], Reached]:
-    """Run and judge a part of the matrix of one scenario; a worker process does this."""
-    backend = backends.load(base.backend)
-    vocabulary = Vocabulary.of(backend)
-    replay = Replay(base, backend)
-    blame = Blame(base.commits)
-    mended: dict[str, Replay] = {}
-    reached = Reached(vocabulary)
-    params = {n: modules.resolve(backend.modules, n)[1].set(text) for n, text in base.params.items()}
-    rows = []
-    for plan in list(plans(base, backend, replay, edges=edges))[wanted]:
+class _Part:
+    """Runs and judges a part of the matrix of one scenario."""
 
-        def again(commit: str, plan: Plan = plan) -> list[Finding]:
-            if commit not in mended:
-                mended[commit] = Replay(attrs.evolve(base, commits={**base.commits, commit: True}), backend)
-            trace, _ = mended[commit].run(plan.scenario, plan.number, plan.local)
-            return judge_all(trace, vocabulary)
+    def __init__(self, base: Scenario, blame: Blame, other: _Part | None) -> None:
+        self.base = base
+        self.backend = backends.load(base.backend)
+        self.vocabulary = Vocabulary.of(self.backend)
+        self.replay: Replay = Replay(base, self.backend, other.replay if other else None)
+        self.blame = blame
+        self.mended: dict[str, Replay] = {}
+        self.reached = Reached(self.vocabulary)
+        self.params = {
+            name: modules.resolve(self.backend.modules, name)[1].set(text)
+            for name, text in base.params.items()
+        }
+        self.rows: dict[int, Row] = {}
 
-        trace, fired = replay.run(plan.scenario, plan.number, plan.local)
-        reached.add(trace)
-        findings = judge_all(trace, vocabulary)
+    def run(self, number: int, plan: Plan) -> None:
+        """Make one row of the matrix."""
+        trace, fired = self.replay.run(plan.scenario, plan.number, plan.local)
+        self.reached.add(trace)
+        findings = judge_all(trace, self.vocabulary)
         if findings:
-            findings = blame(findings, again, fault=plan.text, command=command(plan.scenario))
-        rows.append(row_of(plan, trace, fired, findings, vocabulary, params))
-    return rows, reached
+            findings = self.blame(
+                findings,
+                lambda commit: self._again(plan, trace, findings, commit),
+                fault=plan.text,
+                command=command(plan.scenario),
+            )
+        self.rows[number] = row_of(plan, trace, fired, findings, self.vocabulary, self.params)
+
+    def _again(self, plan: Plan, trace: Trace, findings: list[Finding], commit: str) -> list[Finding]:
+        # What the judges find of the same run on a kernel that contains a commit.
+        if commit not in self.mended:
+            base = attrs.evolve(self.base, commits={**self.base.commits, commit: True})
+            self.mended[commit] = Replay(base, self.backend, self.replay)
+        other, _ = self.mended[commit].run(plan.scenario, plan.number, plan.local)
+        same = all(map(operator.is_, trace.steps, other.steps))
+        return findings if same else judge_all(other, self.vocabulary)
+
+
+def rows_of(bases: Sequence[Scenario], wanted: slice, edges: bool) -> list[tuple[list[Row], Reached]]:
+    """Run and judge a part of the matrix of each scenario; a worker process does this.
+
+    The scenarios differ only by their parameters. Runs that have much in common are made one after the
+    other, and what they have in common is forgotten with the last of them.
+    """
+    parts: list[_Part] = []
+    blame = Blame(bases[0].commits)
+    alike: dict[Fault | None, list[tuple[_Part, int, Plan]]] = {}
+    for base in bases:
+        part = _Part(base, blame, parts[0] if parts else None)
+        parts.append(part)
+        for number, plan in list(enumerate(plans(base, part.backend, part.replay, edges=edges)))[wanted]:
+            alike.setdefault(plan.local, []).append((part, number, plan))
+    for fault, runs in alike.items():
+        for part, number, plan in runs:
+            part.run(number, plan)
+        if fault:
+            parts[0].replay.forget(fault)
+    return [([part.rows[n] for n in sorted(part.rows)], part.reached) for part in parts]
 
 
 def matrix(
@@ -267,27 +304,32 @@ def matrix(
     Raises:
         Misuse: something in a scenario does not exist.
     """
-    parts = [(base, slice(n, None, jobs), edges) for base in bases for n in range(jobs)]
+    of_one: dict[str, list[Scenario]] = {}
+    for base in bases:
+        of_one.setdefault(base.backend, []).append(base)
+    parts = [(some, slice(n, None, jobs), edges) for some in of_one.values() for n in range(jobs)]
     if executor:
         done = [f.result() for f in [executor.submit(rows_of, *part) for part in parts]]
     else:
         done = [rows_of(*part) for part in parts]
     rows: list[Row] = []
+    reached: list[Reached] = []
     for n in range(0, len(done), jobs):
-        rows += _interleave([some for some, _ in done[n : n + jobs]])
-    reached: dict[str, Reached] = {}
-    for (base, _, _), (_, seen) in zip(parts, done, strict=True):
-        if base.backend in reached:
-            reached[base.backend].merge(seen)
-        else:
-            reached[base.backend] = seen
+        # For each scenario what every part found of it.
+        of_base = list(zip(*done[n : n + jobs], strict=True))
+        for found in of_base:
+            rows += _interleave([some for some, _ in found])
+        seen, *others = (seen for found in of_base for _, seen in found)
+        for other in others:
+            seen.merge(other)
+        reached.append(seen)
     labels: dict[str, int] = {}
-    for seen in reached.values():
+    for seen in reached:
         for label, times in seen.labels.items():
             labels[label] = labels.get(label, 0) + times
     # What all backends share need be reached on one of them.
-    unreached = {name for seen in reached.values() for name in seen.unreached()}
-    unreached -= {name for seen in reached.values() for name in seen.names()}
+    unreached = {name for seen in reached for name in seen.unreached()}
+    unreached -= {name for seen in reached for name in seen.names()}
     return Matrix(tuple(rows), dict(sorted(labels.items())), tuple(sorted(unreached)))
 
 

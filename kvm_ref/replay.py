@@ -1,31 +1,43 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Many runs of one scenario that share what they have in common.
 
-The runs of a matrix differ by one fault. Up to the verb that the fault falls into, a run does what
-the run without faults did; so it starts there, from a snapshot of that machine. After that verb,
-if the machine is as some other run's was at the same point, the rest is that run's rest; the
-model is deterministic, and equal snapshots have an equal future. What comes out is the same
-trace, event for event, that `kvm_ref.scenario.run` gives.
+The runs of a matrix differ by one fault, by the parameters, or by a commit. What a verb does follows
+from the state of the machine, from the fault that falls into it, and from those of the settings
+that it asks for. So a verb is performed once, and taken from memory wherever all of these are the
+same: what comes out is the same trace, event for event, that `kvm_ref.scenario.run` gives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from kvm_ref.backend import Backend
-from kvm_ref.fault import Fault, Pending, arm
+from kvm_ref.fault import Fault, arm
+from kvm_ref.kernel import Statics
 from kvm_ref.scenario import Scenario, machine, perform, record
+from kvm_ref.snapshot import Snapshots, constants_of
 from kvm_ref.trace import Step, Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
 @attrs.frozen
 class _Done:
-    # What one verb did on a machine in one state: the step, its log lines, and the state after it,
-    # which is None if the machine has stopped.
+    # What one verb did: the step and its log lines, whether the fault fired, the settings that were
+    # asked for, with the answers, and the state after it, which is None if the machine has stopped.
     step: Step
     log: list[str]
+    fired: bool
+    asked: Mapping[str, str | None]
     after: bytes | None
+
+    def holds(self, settings: Mapping[str, str]) -> bool:
+        return all(settings.get(name) == value for name, value in self.asked.items())
+
+
+# What is known of a verb on a machine in one state, by the fault that falls into it.
+_Known = dict[Fault | None, dict[tuple[bytes, str], list[_Done]]]
 
 
 class Replay:
@@ -34,26 +46,46 @@ class Replay:
     Args:
         base: the machine and its parameters, without faults.
         backend: the backend that `base` names.
+        other: a replay of a machine that differs only by parameters and commits, to share with.
     """
 
-    def __init__(self, base: Scenario, backend: Backend) -> None:
+    def __init__(self, base: Scenario, backend: Backend, other: Replay | None = None) -> None:
         self._vocabulary = Vocabulary.of(backend)
         self._k = machine(base, backend)
-        self._fresh = self._k.snapshot()
-        self._known: dict[tuple[bytes, str], _Done] = {}
         self._model = record(base, self._k, [], {})
+        used, snapshots = (other._used, other._snapshots) if other else _survey(base, backend)
+        self._used: list[type[Statics]] = used
+        self._snapshots: Snapshots = snapshots
+        # Variables of the kernel come into being when they are first used. Here all that a run uses are
+        # there from the start, so that a machine after a load and an unload may be as it was before.
+        for statics in used:
+            self._k[statics]
+        self._fresh = self._now = snapshots.take(self._k)
+        self._known: _Known = other._known if other else {}
 
-    def _perform(self, verb: str) -> tuple[Step, bool]:
-        self._k.log = []
-        return perform(self._k, verb)
+    def _step(self, state: bytes, verb: str, fault: Fault | None) -> _Done:
+        known = self._known.setdefault(fault, {}).setdefault((state, verb), [])
+        for done in known:
+            if done.holds(self._k.settings):
+                return done
+        known.append(self._perform(state, verb, fault))
+        return known[-1]
 
-    def _step(self, state: bytes, verb: str) -> _Done:
-        key = (state, verb)
-        if key not in self._known:
-            self._k.restore(state)
-            step, alive = self._perform(verb)
-            self._known[key] = _Done(step, self._k.log, self._k.snapshot() if alive else None)
-        return self._known[key]
+    def forget(self, fault: Fault) -> None:
+        """Forget the verbs that a fault fell into, here and where this is shared with."""
+        self._known.pop(fault, None)
+
+    def _perform(self, state: bytes, verb: str, fault: Fault | None) -> _Done:
+        k = self._k
+        if state != self._now:
+            self._snapshots.restore(k, state)
+        k.log = []
+        k.asked = {}
+        plan = arm(k, [fault] if fault else [], self._vocabulary)
+        step, alive = perform(k, verb)
+        # A verb that was refused at once has changed nothing.
+        self._now = self._snapshots.take(k) if step.events or step.results == [0] else state
+        return _Done(step, k.log, all(p.fired for p in plan), k.asked, self._now if alive else None)
 
     def run(self, scenario: Scenario, number: int = 0, local: Fault | None = None) -> tuple[Trace, bool]:
         """Run a scenario of this machine.
@@ -66,32 +98,27 @@ class Replay:
         Returns:
             The trace, without ``after``, and whether the fault fired.
         """
-        k = self._k
         steps: list[Step] = []
         log: list[str] = []
-        plan: list[Pending] = []
-        # The state of the machine, or None if the machine itself is in that state now.
         state: bytes | None = self._fresh
+        fired = True
         for n, verb in enumerate(scenario.verbs):
-            faulty = local is not None and n == number
-            # Taking a snapshot costs more than an unload that finds nothing to do.
-            if state is None and not faulty and not verb.startswith("unload"):
-                state = k.snapshot()
-            if state is not None and not faulty:
-                done = self._step(state, verb)
-                step, alive, state = done.step, done.after is not None, done.after
-                log += done.log
-            else:
-                if state is not None:
-                    k.restore(state)
-                    state = None
-                if faulty:
-                    plan = arm(k, [local] if local else [], self._vocabulary)
-                step, alive = self._perform(verb)
-                log += k.log
-                k.armed = {}
-            steps.append(step)
-            if not alive:
+            if state is None:
                 break
+            done = self._step(state, verb, local if n == number else None)
+            steps.append(done.step)
+            log += done.log
+            fired = fired and done.fired
+            state = done.after
         trace = attrs.evolve(self._model, steps=steps, log=log, faults=[f.to_json() for f in scenario.faults])
-        return trace, all(p.fired for p in plan)
+        return trace, fired
+
+
+def _survey(base: Scenario, backend: Backend) -> tuple[list[type[Statics]], Snapshots]:
+    # Which variables of the kernel a run uses, and what snapshots of it are taken with.
+    k = machine(base, backend)
+    constants: list[object] = []
+    for verb in base.verbs:
+        perform(k, verb)
+        constants += constants_of(k)
+    return [statics for statics in k if statics.module is None], Snapshots(constants)

@@ -262,8 +262,8 @@ def record(scenario: Scenario, k: Kernel, steps: list[Step], after: dict[str, di
     for mod in k.arch.modules:
         for param in mod.params:
             name = modules.full_name(mod, param)
-            text = k.cmdline.get(name)
-            params[param.key] = getattr(param.statics(), param.variable) if text is None else param.set(text)
+            text = k.settings.get(name)
+            params[param.key] = param.initial if text is None else param.set(text)
     source: dict[str, Any] = {"kind": "model", "kernel": KERNEL, "backend": k.arch.name}
     if scenario.commits:
         source["commits"] = dict(scenario.commits)

@@ -65,8 +65,9 @@ class Step:
     verbs: list[str]
     results: list[int | None]
     events: list[Event] | None
-    # What the judges picked out of the events, and for which vocabulary.
+    # What the judges picked out of the events, and for which vocabulary; and how the calls nest.
     picked: Any = attrs.field(default=None, init=False, repr=False, eq=False)
+    nested: Any = attrs.field(default=None, init=False, repr=False, eq=False)
 
 
 @attrs.define

@@ -21,6 +21,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from kvm_ref.errno import ErrPtr, KernelError
+from kvm_ref.kernel import Resource
 
 if TYPE_CHECKING:
     from kvm_ref.vocabulary import Facts
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 def ident(value: object) -> str | int:
     """Name a call's argument in a trace: a resource by its id, a callback by its name."""
+    if isinstance(value, Resource):
+        return value.id
     if value is None:
         return "NULL"
     if isinstance(value, (str, int)):
         return value
-    name = getattr(value, "id", None) or getattr(value, "name", None)
-    if name is None:
-        name = getattr(value, "__name__", None)
+    name = getattr(value, "__name__", None) or getattr(value, "name", None) or getattr(value, "id", None)
     return str(value if name is None else name)
 
 
@@ -52,7 +53,8 @@ def traced({params}):
     {config}at = k.at
     emit = k.emit
     {enter}
-    if NAME in k.armed:
+    armed = k.armed
+    if armed is not None and NAME in armed:
         struck = k.strike(FACTS, {args})
         if struck is not None:
             emit(("exit", at, NAME, None, {struck}))

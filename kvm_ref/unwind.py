@@ -19,15 +19,16 @@ undoing one step more. Here a ladder stays a ladder::
 
 A `KernelError` raised in a ``with goto(label)`` block leaves a ``goto`` event and ends the ladder;
 one raised elsewhere in the ladder leaves the function, as ``return r`` does. Labels fall through
-in the order in which `Goto.reached` is asked. A label with nothing of its own to undo, or that the
+in the order in which `ladder.reached` is asked. A label with nothing of its own to undo, or that the
 good path runs through as well, is asked without ``if``.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from kvm_ref.errno import KernelError
 
@@ -35,62 +36,66 @@ if TYPE_CHECKING:
     from kvm_ref.kernel import Kernel
 
 
-class ladder:
-    """Open the goto ladder of the calling function."""
-
-    __slots__ = ("_fell", "_k", "_label", "_target", "error", "function")
-
-    def __init__(self, k: Kernel) -> None:
-        self._k = k
-        self._label = ""
-        self._target = ""
-        self._fell = False
-        self.function = sys._getframe(1).f_code.co_name
-        self.error: KernelError | None = None
-
-    def __enter__(self) -> Goto:
-        return Goto(self)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> bool:
-        return error is not None and error is self.error
-
-
-class Goto:
-    """The jumps of one ladder, and the labels that they reach."""
-
-    __slots__ = ("_label", "_ladder")
-
-    def __init__(self, ladder: ladder) -> None:
-        self._ladder = ladder
-        self._label = ""
-
-    def __call__(self, label: str) -> Goto:
-        """Jump to `label` if the block that follows fails."""
-        self._label = label
-        return self
+class _Unchecked:
+    __slots__ = ()
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        if error is not None and isinstance(error, KernelError):
-            jump = self._ladder
+    ) -> bool:
+        return isinstance(error, KernelError)
+
+
+# ``with unchecked:`` around a call: C calls it for its effect, and does not look at what it returns.
+unchecked = _Unchecked()
+
+
+class ladder:
+    """The goto ladder of the calling function: its jumps, and the labels that they reach."""
+
+    __slots__ = ("_error", "_fell", "_k", "_label", "_target")
+
+    def __init__(self, k: Kernel) -> None:
+        self._k = k
+        # The label that the present block jumps to if it fails, and the one that was jumped to.
+        self._label = ""
+        self._target = ""
+        self._fell = False
+        self._error: KernelError | None = None
+
+    def __call__(self, label: str) -> AbstractContextManager[object, bool | None]:
+        """Jump to `label` if the block that follows fails."""
+        self._label = label
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        # Both the end of a block with a label and, without one, the end of the ladder.
+        label = self._label
+        self._label = ""
+        if error is None:
+            return False
+        if not label:
+            return error is self._error
+        if isinstance(error, KernelError):
             assert error.errno is not None
-            jump._target = self._label
-            jump.error = error.with_traceback(None)
-            k = jump._k
-            k.emit(("goto", k.at, jump.function, {"label": self._label}, -error.errno))
+            self._target = label
+            self._error = error.with_traceback(None)
+            k = self._k
+            k.emit(("goto", k.at, sys._getframe(1).f_code.co_name, {"label": label}, -error.errno))
+        return False
 
     def reached(self, label: str) -> bool:
         """Say whether control comes to `label`: by a jump to it, or falling from one above."""
-        jump = self._ladder
-        if jump._target == label:
-            jump._fell = True
-        return jump._fell
+        if self._target == label:
+            self._fell = True
+        return self._fell
 
     @property
     def error(self) -> KernelError:
@@ -99,12 +104,12 @@ class Goto:
         It is handed over, not kept: an error that refers to a frame that refers to it would
         outlive the run.
         """
-        error = self._ladder.error
+        error = self._error
         assert error is not None
-        self._ladder.error = None
+        self._error = None
         return error
 
     @property
     def failed(self) -> bool:
         """Whether there was a jump; asked where the good path runs through a label too."""
-        return self._ladder.error is not None
+        return self._error is not None

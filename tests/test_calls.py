@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from kvm_ref.errno import KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux import workqueue
 from kvm_ref.linux.mutex import Mutex, guard
+from kvm_ref.unwind import unchecked
 from kvm_ref.virt.eventfd import kvm_irqfd_exit
 from kvm_ref.vocabulary import kernel_function
 
@@ -114,7 +114,7 @@ def with_errors(k: Kernel, x: Any) -> None:
         b(k)
     finally:
         a(k)
-    with suppress(KernelError):
+    with unchecked:
         a(k)
         b(k)
     with guard(k, x):

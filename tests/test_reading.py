@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from kvm_ref.errno import EBUSY, EINVAL, ENOMEM, Errno, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.mutex import guard
 from kvm_ref.reading import exits_of, ladder_of
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.vocabulary import NULL, Facts, facts_of, kernel_function
 
 SVM = vocabulary()
@@ -152,7 +151,7 @@ def raises(k: Kernel) -> None:
 
 
 def catches(k: Kernel) -> None:
-    with suppress(KernelError):
+    with unchecked:
         a(k)
 
 
@@ -169,7 +168,7 @@ def odd_ladder(k: Kernel, x: Any) -> None:
                 with goto("one"):
                     a(k)
             else:
-                with suppress(KernelError), guard(k, x):
+                with unchecked, guard(k, x):
                     a(k)
                 try:
                     a(k)
@@ -298,7 +297,7 @@ def many_exits(k: Kernel, ops: Any, callback: Callable[[Kernel], int], void: Cal
     catches(k)
     raises(k)
     recurses(k)
-    with suppress(KernelError):
+    with unchecked:
         raise KernelError(EINVAL)
     callback(k)
     void(k)

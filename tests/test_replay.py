@@ -18,6 +18,7 @@ from kvm_ref.linux.printk import BUG_ON, pr_info
 from kvm_ref.matrix import VERBS, plans, scenarios
 from kvm_ref.replay import Replay
 from kvm_ref.scenario import Cpus, Scenario, run
+from kvm_ref.snapshot import Snapshots
 from kvm_ref.trace import Event, Trace
 
 
@@ -132,15 +133,16 @@ def test_a_snapshot_holds_all_that_decides_what_comes_next() -> None:
     k, other = bare(), bare()
     k.write("X", 1)
     k.new("thing")
-    before = k.snapshot()
-    assert before != other.snapshot()
+    snapshots = Snapshots(())
+    before = snapshots.take(k)
+    assert before != snapshots.take(other)
     k.write("X", 2)
     k.new("thing")
     k.online.discard(2)
-    k.restore(before)
+    snapshots.restore(k, before)
     assert (k.read("X"), sorted(k.live), k.online) == (1, ["thing"], {0, 1, 2})
-    other.restore(before)
-    assert other.snapshot() == before
+    snapshots.restore(other, before)
+    assert snapshots.take(other) == before
 
 
 def test_a_bug_is_no_kernel_error() -> None:

@@ -11,6 +11,7 @@ from kvm_ref.kernel import Kernel
 from kvm_ref.matrix import VERBS, plans
 from kvm_ref.replay import Replay
 from kvm_ref.scenario import Cpus, Scenario, machine, perform, run
+from kvm_ref.snapshot import Snapshots, constants_of
 from kvm_ref.trace import Trace
 
 
@@ -55,6 +56,36 @@ def test_every_run_is_the_same_alone(backend: str, every: int, params: dict[str,
         assert fired == (not alone.idle)
 
 
+@pytest.mark.parametrize("backend", ["x86-svm", "riscv", "mips"])
+def test_machines_with_other_settings_share_what_they_never_ask_for(backend: str) -> None:
+    """What one machine remembers serves another only where no parameter and no commit matters."""
+    arch = backends.load(backend)
+    first: Replay | None = None
+    for params in ({"enable_virt_at_load": "1"}, {"enable_virt_at_load": "0"}):
+        for commits in ({}, {"b31e7c24b475": True}):
+            base = Scenario(backend, VERBS, cpus=Cpus.of((0, 1)), params=params, commits=commits)
+            replay = Replay(base, arch, first)
+            first = first or replay
+            for plan in plans(base, arch, replay):
+                shared, _ = replay.run(plan.scenario, plan.number, plan.local)
+                assert told(shared) == told(run(plan.scenario, arch).trace), (plan.text, params, commits)
+
+
+def test_what_is_forgotten_is_made_again() -> None:
+    """Forgetting a fault changes nothing but what is remembered."""
+    arch = backends.load("mips")
+    base = Scenario("mips", VERBS)
+    fault = Fault("misc_register")
+    replay = Replay(base, arch)
+    before, _ = replay.run(base, 0, fault)
+    same, _ = replay.run(base, 0, fault)
+    replay.forget(fault)
+    after, _ = replay.run(base, 0, fault)
+    assert before.steps[0] is same.steps[0]
+    assert before.steps[0] is not after.steps[0]
+    assert told(before) == told(after)
+
+
 def test_a_fault_that_does_not_fire_is_told() -> None:
     """Sharing does not lose a fault that never fires."""
     arch = backends.load("x86-svm")
@@ -80,12 +111,14 @@ def test_a_snapshot_holds_all_that_counts() -> None:
     scenario = Scenario("x86-svm", ("load",))
     k: Kernel = machine(scenario, arch)
     perform(k, "load")
-    loaded = k.snapshot()
-    first, _ = perform(k, "unload")
-    assert k.snapshot() != loaded
-    k.restore(loaded)
-    again, _ = perform(k, "unload")
-    assert (again.results, again.events) == (first.results, first.events)
+    for snapshots in (Snapshots(constants_of(k)), Snapshots(())):
+        loaded = snapshots.take(k)
+        first, _ = perform(k, "unload")
+        assert snapshots.take(k) != loaded
+        snapshots.restore(k, loaded)
+        again, _ = perform(k, "unload")
+        assert (again.results, again.events) == (first.results, first.events)
+        snapshots.restore(k, loaded)
 
 
 def test_ids_are_used_again_once_released() -> None:

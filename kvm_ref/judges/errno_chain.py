@@ -29,8 +29,12 @@ def errno_chain(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         seen = index(step, vocabulary)
         if len(step.results) == 1:
             out += _result(step, number)
-        if seen.gotos or not _plain(seen, vocabulary):
-            out += _Chain(seen, vocabulary, number, whole).judged()
+        if seen.errors:
+            key = ("errno_chain", number)
+            if key not in seen.found:
+                plain = not seen.gotos and _plain(seen, vocabulary)
+                seen.found[key] = [] if plain else _Chain(seen, vocabulary, number, whole).judged()
+            out += seen.found[key]
     return out
 
 

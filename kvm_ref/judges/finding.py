@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
-from kvm_ref.judges.index import Index, encloses, place_of
-from kvm_ref.trace import At, Event, Trace
+from kvm_ref.judges.index import Index
+from kvm_ref.judges.nesting import nesting
+from kvm_ref.trace import Event, Trace
 
 
 @attrs.frozen
@@ -58,20 +59,14 @@ class Place:
     """Where in a trace an event is: the calls around it, and the labels that they jumped to."""
 
     def __init__(self, trace: Trace, step: int, event: Event) -> None:
-        self.events = trace.steps[step].events or []
         self.step = verbs_of(trace, step)
-        self.here = place_of(self.events, event)
-        self.calls = calls_around(self.events, self.here)
+        self.nesting = nesting(trace.steps[step])
+        self.here = self.nesting.place(event)
 
     def __str__(self) -> str:
-        """Name the calls, innermost first: ``kvm_init_debug < kvm_init < svm_init, step 1 (load)``.
-
-        A call that the event itself is of is left out, unless it is the only one.
-        """
-        names = [call[2] for _, call in self.calls]
-        if len(names) > 1 and self.events[self.here][0] in ("enter", "exit"):
-            del names[0]
-        return ", ".join(filter(None, (" < ".join(names), self.step)))
+        """Name the calls and the step: ``kvm_init_debug < kvm_init < svm_init, step 1 (load)``."""
+        names = self.nesting.names(self.here)
+        return f"{names}, {self.step}" if names else self.step
 
     def label(self, seen: Index, *, later: bool = False) -> str:
         """Return the label that a call here had jumped to by then, or jumped to `later`, or "".
@@ -79,52 +74,8 @@ class Place:
         The innermost call that jumped counts, and its last jump.
         """
         jumps = seen.jumps()
-        for start, call in self.calls if jumps else ():
+        for start in self.nesting.calls(self.here) if jumps else ():
             for jump in reversed(jumps):
-                if jump.event[2] != call[2] or not encloses(call[1], jump.event[1]):
-                    continue
-                before = start < jump.place < self.here
-                if before or (later and jump.place > self.here and not self._over(call[1], jump.place)):
-                    return f"{call[2]}:{jump.label}"
+                if (later or jump.place < self.here) and self.nesting.within(jump.place, start):
+                    return f"{jump.event[2]}:{jump.label}"
         return ""
-
-    def _over(self, at: At, place: int) -> bool:
-        # Whether the call at `at` that runs here has returned before `place`.
-        return any(e[1] is at and e[0] == "exit" for e in self.events[self.here : place])
-
-
-def calls_around(events: Sequence[Event], here: int) -> list[tuple[int, Event]]:
-    """Return the calls that enclose an event, innermost first, as (place, ``enter`` event).
-
-    The call that an ``enter`` or ``exit`` event is of is one of them. When a task runs something for
-    another one that waits, the calls of that one follow.
-    """
-    out: list[tuple[int, Event]] = []
-    kind, at, *_ = events[here]
-    depth = at.depth + (kind in ("enter", "exit"))
-    for n in range(here, -1, -1):
-        event = events[n]
-        if depth == 0:
-            waits = _waiting(events, n)
-            return out + (calls_around(events, waits) if waits >= 0 else [])
-        if event[0] == "enter":
-            other = event[1]
-            if other.depth < depth and other.task == at.task and other.cpu == at.cpu:
-                depth = other.depth
-                out.append((n, event))
-    return out
-
-
-def _waiting(events: Sequence[Event], here: int) -> int:
-    # Where the call began that is innermost before a task begins something, or -1: the nearest that
-    # is not over.
-    over: set[tuple[str, int, int]] = set()
-    for n in range(here, -1, -1):
-        kind, at, *_ = events[n]
-        if kind == "exit":
-            over.add((at.task, at.cpu, at.depth))
-        elif kind == "enter" and (at.task, at.cpu, at.depth) not in over:
-            return n
-        else:
-            over.discard((at.task, at.cpu, at.depth))
-    return -1

@@ -110,10 +110,7 @@ class Jumped:
 
 def place_of(events: list[Event], event: Event) -> int:
     """Return the place of an event in its step; another one may be equal to it."""
-    place = events.index(event)
-    while events[place] is not event:
-        place = events.index(event, place + 1)
-    return place
+    return next(n for n, other in enumerate(events) if other is event)
 
 
 def encloses(outer: At, inner: At) -> bool:
@@ -134,11 +131,12 @@ class Index:
         gotos: the ``goto`` events.
         errors: all events with an error number.
         balanced: the judge of locks found nothing in this step.
+        found: what judges found that look at one step alone, by judge and number of the step.
         counted_by: the last who counted what was reached in this step.
     """
 
     __slots__ = (
-        "_jumps", "balanced", "before", "counted_by", "deeds", "errors", "events", "foreign", "gotos", "last",
+        "_jumps", "balanced", "before", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos", "last",
         "locks", "vocabulary",
     )  # fmt: skip
 
@@ -154,6 +152,7 @@ class Index:
         self.gotos: list[Event] = []
         self.errors: list[Event] = []
         self.balanced = False
+        self.found: dict[tuple[str, int], list[Any]] = {}
         self.counted_by: object = None
         words = words_of(vocabulary)
         dull, roles = words.dull, words.roles

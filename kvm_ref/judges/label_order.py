@@ -122,7 +122,10 @@ def label_order(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     for number, step in enumerate(trace.steps):
         seen = index(step, vocabulary)
         if seen.gotos:
-            out += _step(seen, number, vocabulary)
+            key = ("label_order", number)
+            if key not in seen.found:
+                seen.found[key] = _step(seen, number, vocabulary)
+            out += seen.found[key]
     return out
 
 

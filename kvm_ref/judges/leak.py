@@ -8,8 +8,9 @@ nothing is held that was acquired since it was loaded.
 from __future__ import annotations
 
 from kvm_ref.judges.finding import Finding, Place, user_of
-from kvm_ref.judges.index import place_of, resource_of
+from kvm_ref.judges.index import resource_of
 from kvm_ref.judges.ledger import Ledger, Life, ledger
+from kvm_ref.judges.nesting import nesting
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Step, Trace
 from kvm_ref.vocabulary import Vocabulary
@@ -49,6 +50,8 @@ def _since(loads: list[tuple[str, int]], module: str, trace: Trace, held: list[L
 
 def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]) -> list[Finding]:
     step = trace.steps[number]
+    if not book.indexes[number].deeds:
+        return []
     kept = _own(step, [life for life in book.after[number] if life[1] == number])
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
     out = _still_held(trace, book, number, kept, verb, known)
@@ -77,10 +80,9 @@ def _own(step: Step, lives: list[Life]) -> list[Life]:
     if not lives or len(step.verbs) > 1 or not step.verbs[0].startswith("load"):
         return lives
     # The last outermost call of the user's task is the init function of the module itself.
-    events = step.events or []
-    user = user_of(events)
-    starts = [n for n, e in enumerate(events) if e[1].depth == 0 and e[0] == "enter" and e[1].task == user]
-    return lives if len(starts) < 2 else [e for e in lives if place_of(events, e[2]) > starts[-1]]
+    calls = nesting(step)
+    starts = calls.outermost(user_of(calls.events))
+    return lives if len(starts) < 2 else [life for life in lives if calls.place(life[2]) > starts[-1]]
 
 
 def _still_held(

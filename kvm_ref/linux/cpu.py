@@ -11,14 +11,13 @@ ascending too; the failed CPU itself is not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.cpumask import cpu_online, for_each_present_cpu
 from kvm_ref.linux.mutex import Mutex, lockdep_assert_held, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import BUG_ON, WARN_ON_ONCE
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.vocabulary import kernel_function
 
 Callback = Callable[[Kernel, int], int]
@@ -73,13 +72,15 @@ class Cpuhp(Statics):
         self.cpuhp_hp_states: dict[int, cpuhp_step] = {}
         self.cpuhp_state: dict[int, cpuhp_cpu_state] = {}
 
+    def at_boot(self, k: Kernel) -> None:
+        """Have the CPUs that run at the top of the states, the others at the bottom."""
+        for cpu in k.possible:
+            self.cpuhp_state[cpu] = cpuhp_cpu_state(CPUHP_ONLINE if cpu_online(k, cpu) else CPUHP_OFFLINE)
+
 
 def cpuhp_state(k: Kernel, cpu: int) -> cpuhp_cpu_state:
     """Return ``per_cpu(cpuhp_state, cpu)``."""
-    states = k[Cpuhp].cpuhp_state
-    if cpu not in states:
-        states[cpu] = cpuhp_cpu_state(CPUHP_ONLINE if cpu_online(k, cpu) else CPUHP_OFFLINE)
-    return states[cpu]
+    return k[Cpuhp].cpuhp_state[cpu]
 
 
 def cpus_read_lock(k: Kernel) -> None:
@@ -205,7 +206,7 @@ def cpuhp_rollback_install(k: Kernel, failedcpu: int, state: int) -> None:
             break
 
         if cpustate >= state:
-            with suppress(KernelError):
+            with unchecked:
                 cpuhp_issue_call(k, cpu, state, False)
 
 
@@ -244,7 +245,7 @@ def __cpuhp_setup_state_cpuslocked(
                 except KernelError:
                     if teardown:
                         cpuhp_rollback_install(k, cpu, state)
-                    with suppress(KernelError):
+                    with unchecked:
                         cpuhp_store_callbacks(k, state, None, None, None)
                     raise
     goto.reached("out")
@@ -269,9 +270,9 @@ def __cpuhp_remove_state_cpuslocked(k: Kernel, state: int, invoke: bool) -> None
             cpustate = cpuhp_state(k, cpu).state
 
             if cpustate >= state:
-                with suppress(KernelError):
+                with unchecked:
                     cpuhp_issue_call(k, cpu, state, False)
-    with suppress(KernelError):
+    with unchecked:
         cpuhp_store_callbacks(k, state, None, None, None)
     mutex_unlock(k, g.cpuhp_state_mutex)
 

@@ -69,7 +69,7 @@ class Param:
     """
 
     name: str
-    statics: type[Statics]
+    statics: type[Statics] = Statics
     set: Callable[[str], Any] = param_set_bool
     expects: str = "a bool: 0, 1, n, y, off, on"
     perm: int = 0o444
@@ -85,6 +85,11 @@ class Param:
         """The C variable, which is an attribute of `statics`."""
         return self.name.replace("-", "_")
 
+    @property
+    def initial(self) -> Any:
+        """The value if none is given."""
+        return getattr(self.statics(), self.variable)
+
 
 @attrs.frozen
 class module_param_named(Param):
@@ -96,6 +101,24 @@ class module_param_named(Param):
     def variable(self) -> str:
         """The C variable, which is an attribute of `statics`."""
         return self.value
+
+
+@attrs.frozen
+class constant_param(Param):
+    """A parameter whose variable no code writes: it is looked up where it is read.
+
+    So a machine knows whether anyone has asked.
+    """
+
+    initial: Any = None
+
+    def of(self, k: Kernel) -> Any:
+        """Return the value that was given, or else `initial`."""
+        for module in k.arch.modules:
+            if self in module.params:
+                text = k.setting(full_name(module, self))
+                return self.initial if text is None else self.set(text)
+        return self.initial
 
 
 @attrs.frozen
@@ -190,7 +213,9 @@ def delete_module(k: Kernel, module: Module, dependants: tuple[str, ...]) -> Non
 def parse_args(k: Kernel, module: Module) -> None:
     """Set a module's parameters from the kernel command line (kernel/params.c)."""
     for param in module.params:
-        text = k.cmdline.get(full_name(module, param))
+        if isinstance(param, constant_param):
+            continue
+        text = k.setting(full_name(module, param))
         if text is not None:
             setattr(k[param.statics], param.variable, param.set(text))
 

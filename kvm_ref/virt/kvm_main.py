@@ -19,7 +19,7 @@ from kvm_ref.linux.cpumask import (
 )  # fmt: skip
 from kvm_ref.linux.debugfs import debugfs_create_dir, debugfs_remove_recursive, dentry
 from kvm_ref.linux.miscdevice import KVM_MINOR, misc_deregister, misc_register, miscdevice
-from kvm_ref.linux.module import Param
+from kvm_ref.linux.module import constant_param
 from kvm_ref.linux.mutex import Mutex, guard, lockdep_assert_not_held
 from kvm_ref.linux.percpu import PerCpu
 from kvm_ref.linux.printk import WARN_ON_ONCE, pr_err, pr_info
@@ -47,7 +47,7 @@ class KvmMain(Statics):
     """The static variables of virt/kvm/kvm_main.c."""
 
     __slots__ = (
-        "cpu_kick_mask", "enable_virt_at_load", "kvm_debugfs_dir", "kvm_dev", "kvm_rebooting",
+        "cpu_kick_mask", "kvm_debugfs_dir", "kvm_dev", "kvm_rebooting",
         "kvm_syscore", "kvm_usage_count", "kvm_usage_lock", "kvm_vcpu_cache",
         "virtualization_enabled",
     )  # fmt: skip
@@ -58,7 +58,6 @@ class KvmMain(Statics):
         self.cpu_kick_mask: PerCpu[cpumask_var_t | None] = PerCpu(None)
         self.kvm_debugfs_dir: dentry | ErrPtr | None = None
         self.kvm_dev = miscdevice(KVM_MINOR, "kvm")
-        self.enable_virt_at_load = True
         self.kvm_rebooting = False
         self.virtualization_enabled = PerCpu(False)
         self.kvm_usage_lock = Mutex("kvm_usage_lock")
@@ -66,7 +65,8 @@ class KvmMain(Statics):
         self.kvm_syscore = syscore("kvm_syscore", kvm_suspend, kvm_resume, kvm_shutdown)
 
 
-PARAMS = (Param("enable_virt_at_load", KvmMain),)
+enable_virt_at_load = constant_param("enable_virt_at_load", initial=True)
+PARAMS = (enable_virt_at_load,)
 
 
 @kernel_function()
@@ -217,14 +217,14 @@ def kvm_disable_virtualization(k: Kernel) -> None:
 @kernel_function(fails=EBUSY, config="KVM_GENERIC_HARDWARE_ENABLING")
 def kvm_init_virtualization(k: Kernel) -> None:
     """Enable virtualization if it is to be on from the start."""
-    if k[KvmMain].enable_virt_at_load:
+    if k.param(enable_virt_at_load):
         kvm_enable_virtualization(k)
 
 
 @kernel_function(config="KVM_GENERIC_HARDWARE_ENABLING")
 def kvm_uninit_virtualization(k: Kernel) -> None:
     """Give up what kvm_init_virtualization() enabled."""
-    if k[KvmMain].enable_virt_at_load:
+    if k.param(enable_virt_at_load):
         kvm_disable_virtualization(k)
 
 
@@ -248,8 +248,8 @@ def kvm_init(k: Kernel, module: str) -> None:
         raise KernelError(ENOMEM)
 
     with ladder(k) as goto:
-        for cpu in for_each_possible_cpu(k):
-            with goto("err_cpu_kick_mask"):
+        with goto("err_cpu_kick_mask"):
+            for cpu in for_each_possible_cpu(k):
                 if not alloc_cpumask_var_node(k, g.cpu_kick_mask, cpu):
                     raise KernelError(ENOMEM)
 

@@ -9,7 +9,15 @@ from bare_machine import Bare, bare, errno_of
 from kvm_ref.errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENOENT, EWOULDBLOCK, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux import module as modules
-from kvm_ref.linux.module import Module, Modules, Param, kstrtobool, param_set_bool, param_set_int
+from kvm_ref.linux.module import (
+    Module,
+    Modules,
+    Param,
+    constant_param,
+    kstrtobool,
+    param_set_bool,
+    param_set_int,
+)
 
 
 class Vars(Statics):
@@ -123,6 +131,28 @@ def test_parameters_are_set_before_init_runs() -> None:
     k = machine(many="0x20", on="off")
     modules.init_module(k, MOD)
     assert (k[Vars].many, k[Vars].on) == (33, False)
+
+
+def test_a_parameter_that_nobody_writes_is_asked_for() -> None:
+    """Its value is what was given, or what C gives it; and the machine knows that somebody asked."""
+    fixed = constant_param("fixed", initial=True)
+    given = constant_param("given", initial=True)
+
+    class Two(Bare):
+        modules: tuple[Module, ...] = (
+            Module("one", quiet, quiet),
+            Module("two", quiet, quiet, params=(given, fixed)),
+        )
+
+    k = Kernel(Two(), cmdline={"two.given": "off", "one.fixed": "off"})
+    for module in Two.modules:
+        modules.parse_args(k, module)
+    assert k.asked == {}
+    assert k.param(given) is False
+    assert k.asked == {"two.given": "off"}
+    assert k.param(fixed) is True
+    assert k.asked == {"two.given": "off", "two.fixed": None}
+    assert bare().param(given) is True
 
 
 def test_a_malformed_parameter_stops_the_load() -> None:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import pytest
-from bare_machine import Bare, errno_of, seen
+from bare_machine import Bare, errno_of, nothing, seen
 from reading import calls, go
 
 from kvm_ref.errno import EBUSY, EIO, KernelError
 from kvm_ref.kernel import Kernel, SystemState
 from kvm_ref.linux import cpu, syscore_ops
+from kvm_ref.linux.module import Module
 from kvm_ref.virt import kvm_main
 from kvm_ref.virt.kvm_main import KvmMain
 from kvm_ref.vocabulary import kernel_function
@@ -32,6 +33,7 @@ def kvm_arch_disable_virtualization_cpu(k: Kernel) -> None:
 class Hooks(Bare):
     """A backend whose hooks write a register."""
 
+    modules = (Module("hooks", nothing, nothing, params=kvm_main.PARAMS),)
     kvm_arch_enable_virtualization_cpu = staticmethod(kvm_arch_enable_virtualization_cpu)
     kvm_arch_disable_virtualization_cpu = staticmethod(kvm_arch_disable_virtualization_cpu)
 
@@ -174,8 +176,7 @@ def test_suspending_under_the_lock_warns() -> None:
 @pytest.mark.parametrize("enable", [True, False])
 def test_enabling_from_the_start_is_a_parameter(enable: bool) -> None:
     """kvm_init_virtualization() and kvm_uninit_virtualization() ask enable_virt_at_load."""
-    k = machine()
-    k[KvmMain].enable_virt_at_load = enable
+    k = Kernel(Hooks(), possible=range(3), cmdline={"hooks.enable_virt_at_load": str(int(enable))})
     kvm_main.kvm_init_virtualization(k)
     assert on(k) == ([0, 1, 2] if enable else [])
     kvm_main.kvm_uninit_virtualization(k)

@@ -7,14 +7,12 @@ is a device_initcall, finalize_pkvm() a device_initcall_sync behind it.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from arch.arm64.kvm.arm import kvm_arm_init
 from arch.arm64.kvm.pkvm import finalize_pkvm, kvm_hyp_reserve
 from arch.arm64.kvm.vgic.vgic_data import GIC_V2, GIC_V3, gic_kvm_info
 from arch.arm64.kvm.vgic.vgic_init import vgic_set_kvm_info
-from kvm_ref.errno import KernelError
 from kvm_ref.kernel import Kernel
+from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import kernel_function
 
 # The maintenance interrupt's number on most machines.
@@ -38,7 +36,7 @@ def host_controller(k: Kernel) -> gic_kvm_info:
 @kernel_function()
 def do_initcall_level(k: Kernel) -> None:
     """Run the initcalls behind kvm_arm_init(); what they return, nobody asks (init/main.c)."""
-    with suppress(KernelError):
+    with unchecked:
         finalize_pkvm(k)
 
 

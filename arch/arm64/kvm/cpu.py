@@ -8,8 +8,6 @@ KVM takes it once; neither the stub's hypercalls nor the hotplug state get it ba
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from arch.arm64.kernel.hyp_stub import __hyp_reset_vectors, __hyp_set_vectors
 from arch.arm64.kernel.sysreg import KVM_HYP_INIT_VECTORS
 from arch.arm64.kernel.virt import is_kernel_in_hyp_mode, is_protected_kvm_enabled
@@ -23,10 +21,11 @@ from arch.arm64.kvm.vgic.vgic_init import (
     kvm_vgic_cpu_up,
     kvm_vgic_init_cpu_hardware,
 )
-from kvm_ref.errno import EIO, KernelError
+from kvm_ref.errno import EIO
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu_pm import cpu_pm_register_notifier, cpu_pm_unregister_notifier
 from kvm_ref.linux.printk import WARN_ON
+from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import kernel_function
 
 
@@ -127,7 +126,7 @@ def kvm_arch_disable_virtualization_cpu(k: Kernel) -> None:
 def hyp_cpu_pm_init(k: Kernel) -> None:
     """Ask to be told when a CPU loses EL2 in a low-power mode; nobody asks whether that worked."""
     if not is_protected_kvm_enabled(k):
-        with suppress(KernelError):
+        with unchecked:
             cpu_pm_register_notifier(k, k[Arm].hyp_init_cpu_pm_nb)
 
 
@@ -135,5 +134,5 @@ def hyp_cpu_pm_init(k: Kernel) -> None:
 def hyp_cpu_pm_exit(k: Kernel) -> None:
     """Undo hyp_cpu_pm_init()."""
     if not is_protected_kvm_enabled(k):
-        with suppress(KernelError):
+        with unchecked:
             cpu_pm_unregister_notifier(k, k[Arm].hyp_init_cpu_pm_nb)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from arch.mips.kernel.cpu import cpu_has_mmid
 from arch.mips.kvm.entry import kvm_mips_entry_setup
 from arch.mips.kvm.vz import kvm_mips_emulation_init, kvm_vz_callbacks
@@ -13,6 +11,7 @@ from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.kdebug import register_die_notifier, unregister_die_notifier
 from kvm_ref.linux.notifier import notifier_block
 from kvm_ref.linux.printk import pr_warn
+from kvm_ref.unwind import unchecked
 from kvm_ref.virt.kvm_main import kvm_exit, kvm_init
 from kvm_ref.vocabulary import kernel_function
 
@@ -56,13 +55,13 @@ def kvm_mips_init(k: Kernel) -> None:
 
     kvm_mips_emulation_init(k)
 
-    with suppress(KernelError):
+    with unchecked:
         register_die_notifier(k, g.kvm_mips_csr_die_notifier)
 
     try:
         kvm_init(k, "kvm")
     except KernelError:
-        with suppress(KernelError):
+        with unchecked:
             unregister_die_notifier(k, g.kvm_mips_csr_die_notifier)
         raise
 
@@ -72,5 +71,5 @@ def kvm_mips_exit(k: Kernel) -> None:
     """Run when kvm.ko is unloaded."""
     kvm_exit(k)
 
-    with suppress(KernelError):
+    with unchecked:
         unregister_die_notifier(k, k[KvmMips].kvm_mips_csr_die_notifier)

@@ -7,8 +7,6 @@ interrupts to running guests, and alerts the host through the GIB of those for g
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from arch.s390.cio.airq import airq_struct, register_adapter_interrupt, unregister_adapter_interrupt
 from arch.s390.cio.chsc import chsc_sgib
 from arch.s390.kvm.pci import (
@@ -23,7 +21,7 @@ from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.gfp import free_page, get_zeroed_page, pages
 from kvm_ref.linux.mutex import mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import pr_err
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.vocabulary import kernel_function
 
 # arch/s390/include/asm/isc.h: the interruption subclass of GIB alerts.
@@ -53,7 +51,7 @@ def kvm_s390_gib_destroy(k: Kernel) -> None:
         mutex_lock(k, aift(k).aift_lock)
         kvm_s390_pci_aen_exit(k)
         mutex_unlock(k, aift(k).aift_lock)
-    with suppress(KernelError):
+    with unchecked:
         chsc_sgib(k, 0)
     unregister_adapter_interrupt(k, g.gib_alert_irq)
     free_page(k, g.gib)

@@ -6,8 +6,6 @@ Every CPU can run guests at any time (the instruction SIE), so there is nothing 
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from arch.s390.kernel.debug import debug_info_t, debug_register, debug_register_view, debug_unregister
 from arch.s390.kvm.interrupt import GAL_ISC, kvm_s390_gib_destroy, kvm_s390_gib_init
 from arch.s390.kvm.pci import kvm_s390_pci_exit, kvm_s390_pci_init
@@ -21,7 +19,7 @@ from kvm_ref.linux.notifier import (
     notifier_block,
 )
 from kvm_ref.linux.printk import pr_err, pr_info
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.virt.device_ops import KVM_DEV_TYPE_FLIC, kvm_register_device_ops
 from kvm_ref.virt.kvm_main import kvm_exit, kvm_init
 from kvm_ref.vocabulary import kernel_function
@@ -107,7 +105,7 @@ def __kvm_s390_init(k: Kernel) -> None:
 
         gmap_register_pte_notifier(k, g.gmap_notifier)
         gmap_register_pte_notifier(k, g.vsie_gmap_notifier)
-        with suppress(KernelError):
+        with unchecked:
             atomic_notifier_chain_register(k, "s390_epoch_delta_notifier", g.kvm_clock_notifier)
 
         return
@@ -129,7 +127,7 @@ def __kvm_s390_exit(k: Kernel) -> None:
     g = k[KvmS390]
     gmap_unregister_pte_notifier(k, g.gmap_notifier)
     gmap_unregister_pte_notifier(k, g.vsie_gmap_notifier)
-    with suppress(KernelError):
+    with unchecked:
         atomic_notifier_chain_unregister(k, "s390_epoch_delta_notifier", g.kvm_clock_notifier)
 
     kvm_s390_gib_destroy(k)

@@ -8,9 +8,7 @@ whether they worked or not.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from kvm_ref.errno import EBUSY, EEXIST, EINVAL, ENOENT, KernelError
+from kvm_ref.errno import EBUSY, EEXIST, EINVAL, ENOENT
 from kvm_ref.kernel import Kernel, Resource, Statics
 from kvm_ref.linux.cpu import (
     CPUHP_AP_X86_KVM_CLK_ONLINE,
@@ -21,6 +19,7 @@ from kvm_ref.linux.notifier import (
     notifier_chain_register,
     notifier_chain_unregister,
 )
+from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import NULL, kernel_function
 
 
@@ -82,10 +81,10 @@ def kvm_timer_init(k: Kernel) -> None:
         if policy:
             cpufreq_cpu_put(k, policy)
 
-        with suppress(KernelError):
+        with unchecked:
             cpufreq_register_notifier(k, k[Clock].kvmclock_cpufreq_notifier_block)
 
-        with suppress(KernelError):
+        with unchecked:
             cpuhp_setup_state(
                 k,
                 CPUHP_AP_X86_KVM_CLK_ONLINE,

@@ -6,14 +6,13 @@ Without SEV in the CPU, or when setting it up fails, KVM does without it and loa
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from arch.x86.kvm.svm_data import Svm, bitmap, svm_cpu_data
 from kvm_ref.errno import EBUSY, EINVAL, ENODEV, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.gfp import alloc_pages_node, pages
 from kvm_ref.linux.printk import WARN_ON_ONCE
 from kvm_ref.linux.slab import kcalloc
+from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import NULL, kernel_function
 
 # How many encrypted guests the model's CPU can hold apart.
@@ -102,15 +101,15 @@ def sev_hardware_unsetup(k: Kernel) -> None:
     if not g.sev_enabled:
         return
 
-    with suppress(KernelError):
+    with unchecked:
         sev_flush_asids(k)
 
     bitmap_free(k, g.sev_asid_bitmap)
     bitmap_free(k, g.sev_reclaim_asid_bitmap)
 
-    with suppress(KernelError):
+    with unchecked:
         misc_cg_set_capacity(k, "MISC_CG_RES_SEV", 0)
-    with suppress(KernelError):
+    with unchecked:
         misc_cg_set_capacity(k, "MISC_CG_RES_SEV_ES", 0)
 
     sev_platform_shutdown(k)

@@ -191,8 +191,8 @@ def svm_hardware_setup(k: Kernel) -> None:
     sev_hardware_setup(k)
 
     with ladder(k) as goto:
-        for cpu in for_each_possible_cpu(k):
-            with goto("err"):
+        with goto("err"):
+            for cpu in for_each_possible_cpu(k):
                 svm_cpu_init(k, cpu)
 
         g.avic = g.avic and avic_hardware_setup(k)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from arch.x86.events.pt import intel_pt_handle_vmx
 from arch.x86.hyperv.hv_init import hv_get_vp_assist_page
 from arch.x86.kernel.msr import X86_CR4_VMXE, __read_cr4, cr4_clear_bits, cr4_read_shadow, cr4_set_bits
@@ -29,7 +27,7 @@ from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpumask import for_each_possible_cpu
 from kvm_ref.linux.gfp import pages
 from kvm_ref.linux.printk import WARN_ON_ONCE
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.virt.kvm_main import KvmMain, kvm_exit, kvm_init
 from kvm_ref.vocabulary import kernel_function
 
@@ -61,7 +59,7 @@ def vmx_emergency_disable_virtualization_cpu(k: Kernel) -> None:
     for vmcs in k[Vmx].loaded_vmcss_on_cpu[k.cpu]:
         vmcs_clear(k, vmcs)
 
-    with suppress(KernelError):
+    with unchecked:
         kvm_cpu_vmxoff(k)
 
 

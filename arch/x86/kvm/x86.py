@@ -8,7 +8,6 @@ operations and calls kvm_x86_vendor_init(), then kvm_init(). Only one vendor can
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import attrs
 
@@ -47,7 +46,7 @@ from kvm_ref.linux.percpu import alloc_percpu, free_percpu
 from kvm_ref.linux.printk import BUG_ON, WARN_ON, pr_err
 from kvm_ref.linux.slab import kmem_cache, kmem_cache_create_usercopy, kmem_cache_destroy
 from kvm_ref.linux.smp import smp_call_function_single
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.virt.kvm_main import KvmMain
 from kvm_ref.virt.perf_callbacks import kvm_register_perf_callbacks, kvm_unregister_perf_callbacks
 from kvm_ref.vocabulary import NULL, kernel_function
@@ -208,7 +207,7 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
             with goto("out_free_percpu"):
                 kvm_mmu_vendor_module_init(k)
 
-            with suppress(KernelError):
+            with unchecked:
                 rdmsrl_safe(k, MSR_EFER)
 
             with goto("out_mmu_exit"):
@@ -219,16 +218,16 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
 
             # A CPU that went offline cannot be asked: the call fails, and nobody looks at that.
             r = [0]
-            for cpu in for_each_online_cpu(k):
-                with suppress(KernelError):
-                    smp_call_function_single(k, cpu, kvm_x86_check_cpu_compat, r)
-                with goto("out_unwind_ops"):
+            with goto("out_unwind_ops"):
+                for cpu in for_each_online_cpu(k):
+                    with unchecked:
+                        smp_call_function_single(k, cpu, kvm_x86_check_cpu_compat, r)
                     if r[0] < 0:
                         raise KernelError(Errno(-r[0]))
 
             kvm_timer_init(k)
 
-            with suppress(KernelError):
+            with unchecked:
                 pvclock_gtod_register_notifier(k)
 
             if k.features["hyperv"]:
@@ -267,10 +266,10 @@ def kvm_x86_vendor_exit(k: Kernel) -> None:
     kvm_lapic_exit(k)
 
     if not k.features["constant_tsc"]:
-        with suppress(KernelError):
+        with unchecked:
             cpufreq_unregister_notifier(k, k[Clock].kvmclock_cpufreq_notifier_block)
         cpuhp_remove_state_nocalls(k, CPUHP_AP_X86_KVM_CLK_ONLINE)
-    with suppress(KernelError):
+    with unchecked:
         pvclock_gtod_unregister_notifier(k)
     irq_work_sync(k, "pvclock_irq_work")
     cancel_work_sync(k, "pvclock_gtod_work")
