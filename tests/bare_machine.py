@@ -22,7 +22,7 @@ class Bare(Backend):
     name = "bare"
     summary = "nothing"
     packages: ClassVar[tuple[str, ...]] = ()
-    modules: tuple[Module, ...] = (Module("bare", nothing, nothing),)
+    modules: ClassVar[tuple[Module, ...]] = (Module("bare", nothing, nothing),)
     kvm_arch_enable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)
     kvm_arch_disable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)
 
