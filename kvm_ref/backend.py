@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module
 from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.virt.kvm_host import kvm
 
 GROUP = "kvm_ref.backends"
 
@@ -34,6 +35,12 @@ class Backend:
             "KVM_GENERIC_HARDWARE_ENABLING" is set (include/linux/kvm_host.h).
         kvm_arch_enable_virtualization, kvm_arch_disable_virtualization: optional, as the weak
             functions of the same name in virt/kvm/kvm_main.c; None means the weak one.
+        kvm_arch_init_vm, kvm_arch_destroy_vm: required; what makes a VM this architecture's, and undoes it.
+        kvm_arch_alloc_vm, kvm_arch_free_vm, kvm_arch_post_init_vm, kvm_arch_pre_destroy_vm,
+            kvm_arch_create_vm_debugfs, kvm_arch_flush_shadow_all, kvm_arch_sync_events: optional; None means the function of
+            include/linux/kvm_host.h, the weak one, or an empty one.
+        kvm_vm_stats_desc, kvm_vcpu_stats_desc: the names of the statistics of a VM and of its
+            CPUs; one of each kind stands for all.
     """
 
     name: ClassVar[str]
@@ -50,10 +57,23 @@ class Backend:
     kvm_arch_enable_virtualization: Callable[[Kernel], None] | None = None
     kvm_arch_disable_virtualization: Callable[[Kernel], None] | None = None
 
+    kvm_arch_init_vm: Callable[[Kernel, kvm, int], None]
+    kvm_arch_destroy_vm: Callable[[Kernel, kvm], None]
+    kvm_arch_alloc_vm: Callable[[Kernel], kvm | None] | None = None
+    kvm_arch_free_vm: Callable[[Kernel, kvm], None] | None = None
+    kvm_arch_post_init_vm: Callable[[Kernel, kvm], None] | None = None
+    kvm_arch_pre_destroy_vm: Callable[[Kernel, kvm], None] | None = None
+    kvm_arch_create_vm_debugfs: Callable[[Kernel, kvm], None] | None = None
+    kvm_arch_flush_shadow_all: Callable[[Kernel, kvm], None] | None = None
+    kvm_arch_sync_events: Callable[[Kernel, kvm], None] | None = None
+    kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)
+    kvm_vcpu_stats_desc: ClassVar[tuple[str, ...]] = ("halt_successful_poll",)
+
     def foreign_on(self, k: Kernel) -> None:
         """Let another hypervisor take the CPU that runs.
 
         Raises:
+            KernelError: EBUSY, virtualization is on there.
             Misuse: no hypervisor can do so on this architecture.
         """
         raise Misuse(
@@ -70,7 +90,10 @@ class Backend:
 
 
 _REQUIRED = ("name", "summary", "packages", "modules")
-_HOOKS = ("kvm_arch_enable_virtualization_cpu", "kvm_arch_disable_virtualization_cpu")
+_HOOKS = (
+    "kvm_arch_enable_virtualization_cpu", "kvm_arch_disable_virtualization_cpu",
+    "kvm_arch_init_vm", "kvm_arch_destroy_vm",
+)  # fmt: skip
 
 
 def check(backend: object, name: str) -> Backend:
@@ -83,9 +106,9 @@ def check(backend: object, name: str) -> Backend:
         backend = backend()
     if not isinstance(backend, Backend):
         raise Misuse(f"backend {name!r} is a {type(backend).__name__}, expected a kvm_ref.backend.Backend")
-    needed: tuple[str, ...] = _REQUIRED
-    if "KVM_GENERIC_HARDWARE_ENABLING" in backend.config:
-        needed += _HOOKS
+    needed: tuple[str, ...] = _REQUIRED + _HOOKS
+    if "KVM_GENERIC_HARDWARE_ENABLING" not in backend.config:
+        needed = _REQUIRED + _HOOKS[2:]
     for attribute in needed:
         if not hasattr(backend, attribute):
             what = "hook" if attribute in _HOOKS else "attribute"

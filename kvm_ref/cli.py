@@ -99,6 +99,15 @@ def _machine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _named(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scenario",
+        default="",
+        metavar="NAME",
+        help="run the scenario of this name instead of verbs (kvm-ref list scenarios)",
+    )
+
+
 def _format(parser: argparse.ArgumentParser, *choices: str) -> None:
     parser.add_argument(
         "--format",
@@ -137,6 +146,7 @@ def parser() -> Parser:
         "  kvm-ref run load unload\n"
         "  kvm-ref run --backend x86-svm --fail alloc_cpumask_var_node#3 load\n"
         "  kvm-ref run --backend arm64 --param kvm-arm.mode=protected load\n"
+        "  kvm-ref run --scenario other-hypervisor-second\n"
         "  kvm-ref run --reboot-at register_syscore load --format json",
     )
     p.add_argument("--backend", default="x86-svm", metavar="NAME", help="the architecture (default: x86-svm)")
@@ -156,7 +166,8 @@ def parser() -> Parser:
         help="the system goes down while this call runs: FUNCTION[#NTH][@CPU]",
     )
     _format(p, "text", "json", "function_graph")
-    p.add_argument("verbs", nargs="+", metavar="VERB", help="what to do, in order (kvm-ref list verbs)")
+    _named(p)
+    p.add_argument("verbs", nargs="*", metavar="VERB", help="what to do, in order (kvm-ref list verbs)")
 
     p = command(
         "matrix",
@@ -164,6 +175,8 @@ def parser() -> Parser:
         "  kvm-ref matrix\n"
         "  kvm-ref matrix --backend x86-svm --with b31e7c24b475\n"
         "  kvm-ref matrix --backend x86-svm --cpus 64 --fail-cpus edges --jobs 2 load\n"
+        "  kvm-ref matrix --backend x86-svm -- load create-vm offline=2 close-vm unload\n"
+        "  kvm-ref matrix --backend riscv --faults 2 load create-vm close-vm unload\n"
         "  kvm-ref matrix --format ktap",
     )
     p.add_argument(
@@ -181,8 +194,15 @@ def parser() -> Parser:
         metavar="all|edges",
         help="fail calls repeated for each CPU on all CPUs, or the first and last only (default: all)",
     )
+    p.add_argument(
+        "--faults",
+        default="1",
+        metavar="1|2",
+        help="how many calls fail in one run; 2 makes every pair, also on the way back (default: 1)",
+    )
     p.add_argument("--jobs", default="1", metavar="N", help="processes of this machine (default: 1)")
     _format(p, "text", "json", "ktap")
+    _named(p)
     p.add_argument(
         "verbs", nargs="*", metavar="VERB", help="what to do, in order (default: load unload load unload)"
     )
@@ -223,7 +243,18 @@ def _machine_override(parser: argparse.ArgumentParser) -> None:
     )
 
 
-LISTS = ("backends", "functions", "faults", "labels", "commits", "judges", "verbs", "features", "params")
+LISTS = (
+    "backends",
+    "functions",
+    "faults",
+    "labels",
+    "commits",
+    "judges",
+    "verbs",
+    "scenarios",
+    "features",
+    "params",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

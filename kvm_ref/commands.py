@@ -22,13 +22,16 @@ from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, judge_all
 from kvm_ref.linux.module import find, resolve
-from kvm_ref.matrix import VERBS, Matrix, scenarios
-from kvm_ref.matrix import matrix as run_matrix
+from kvm_ref.matrix import VERBS, Matrix
+from kvm_ref.matrix import run as run_matrix
 from kvm_ref.misuse import Misuse, nearest, unreadable
+from kvm_ref.plans import scenarios
 from kvm_ref.reproduce import command
-from kvm_ref.scenario import Scenario, commits_of, parse_verb
+from kvm_ref.scenario import Scenario, commits_of
 from kvm_ref.scenario import run as run_scenario
+from kvm_ref.scenarios import Named, named
 from kvm_ref.trace import Trace, load
+from kvm_ref.verbs import parse_verb
 from kvm_ref.vocabulary import Vocabulary
 
 MAX_JOBS = 256
@@ -119,10 +122,25 @@ def _check_shared(args: argparse.Namespace, among: Sequence[Backend]) -> None:
             raise Misuse(f"unknown feature {name!r}{nearest(name, known)}")
 
 
+def _named(args: argparse.Namespace) -> Named | None:
+    # Have the verbs and parameters of a scenario by name stand where the user's would.
+    if not args.scenario:
+        return None
+    chosen = named(args.scenario)
+    if args.verbs:
+        raise Misuse(f"give either verbs or --scenario {args.scenario}, not both")
+    args.verbs = [verb for verb, _ in chosen.verbs]
+    args.param = [f"{name}={value}" for name, value in chosen.params.items()] + args.param
+    return chosen
+
+
 def run(args: argparse.Namespace) -> int:
     """Run verbs on one machine; status 1 if a judge found something or a fault never fired."""
+    chosen = _named(args)
+    if not args.verbs:
+        raise Misuse("nothing to do: give verbs, as in kvm-ref run load unload, or --scenario NAME")
     backend = backends.load(args.backend)
-    plan = [faults.parse(spec) for spec in args.fail]
+    plan = [*(chosen.faults if chosen else ()), *(faults.parse(spec) for spec in args.fail)]
     for spec in args.reboot_at:
         fault = faults.parse(spec)
         if fault.errno is not None:
@@ -168,6 +186,7 @@ def matrix(args: argparse.Namespace) -> int:
         names = known
     if args.jobs not in map(str, range(1, MAX_JOBS + 1)):
         raise Misuse(f"malformed --jobs {args.jobs!r}: expected a number of processes, 1 to {MAX_JOBS}")
+    _named(args)
     verbs = args.verbs or VERBS
     for verb in verbs:
         parse_verb(verb)
@@ -177,14 +196,17 @@ def matrix(args: argparse.Namespace) -> int:
     for backend in among:
         bases += scenarios(_scenario(args, backend, verbs, shared=len(among) > 1), backend)
     edges = args.fail_cpus == "edges"
+    if args.faults not in ("1", "2"):
+        raise Misuse(f"malformed --faults {args.faults!r}: expected 1, or 2 for every pair")
+    faults = int(args.faults)
     done: Matrix
     if int(args.jobs) > 1:
         from concurrent.futures import ProcessPoolExecutor
 
         with ProcessPoolExecutor(int(args.jobs)) as executor:
-            done = run_matrix(bases, executor, jobs=int(args.jobs), edges=edges)
+            done = run_matrix(bases, executor, jobs=int(args.jobs), edges=edges, faults=faults)
     else:
-        done = run_matrix(bases, edges=edges)
+        done = run_matrix(bases, edges=edges, faults=faults)
     _note_unknown(args, among)
     if args.format == "json":
         _print_json(done.to_json())

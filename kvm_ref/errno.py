@@ -73,6 +73,7 @@ ENXIO: Final = Errno.ENXIO
 EAGAIN: Final = Errno.EAGAIN
 EWOULDBLOCK: Final = Errno.EAGAIN
 ENOMEM: Final = Errno.ENOMEM
+EBADF: Final = Errno.EBADF
 EACCES: Final = Errno.EACCES
 EFAULT: Final = Errno.EFAULT
 EBUSY: Final = Errno.EBUSY

@@ -151,7 +151,7 @@ class Armed:
         """Count this call for every fault; return what it fails with, if it does."""
         struck: KernelError | tuple[Any] | None = None
         for pending in self.pending:
-            if pending.counts(k, args) and struck is None:
+            if pending.counts(k, facts, args) and struck is None:
                 struck = pending.act(k, facts)
         return struck
 
@@ -166,12 +166,14 @@ class Pending:
         self.hits = 0
         self.fired = False
 
-    def counts(self, k: Kernel, args: dict[str, Any] | None) -> bool:
+    def counts(self, k: Kernel, facts: Facts, args: dict[str, Any] | None) -> bool:
         """Say whether this call is the one."""
         fault = self.fault
         if fault.cpu is not None and fault.cpu != k.at.cpu:
             return False
-        if fault.where and any((args or {}).get(name) != value for name, value in fault.where):
+        if fault.where and any(
+            (args or {}).get(facts.alias.get(name, name)) != value for name, value in fault.where
+        ):
             return False
         if fault.under is not None and fault.under not in callers(k.events):
             return False

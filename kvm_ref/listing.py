@@ -11,7 +11,8 @@ from kvm_ref.judges import JUDGES
 from kvm_ref.kernel import Commit
 from kvm_ref.linux.module import full_name
 from kvm_ref.reading import ladder_of
-from kvm_ref.scenario import VERBS
+from kvm_ref.scenarios import SCENARIOS
+from kvm_ref.verbs import VERBS
 from kvm_ref.vocabulary import Facts, Vocabulary
 
 Rows = list[dict[str, object]]
@@ -85,10 +86,18 @@ def judges(name: str) -> Rows:
 
 def verbs(name: str) -> Rows:
     """List the verbs."""
-    return [
-        {"name": n + (f"={v.takes}" if v.takes[0] != "[" else f"[={v.takes[1:]}"), "about": v.help}
-        for n, v in VERBS.items()
-    ]
+    return [{"name": n + _taken(v.takes), "about": v.help} for n, v in VERBS.items()]
+
+
+def _taken(takes: str) -> str:
+    if not takes:
+        return ""
+    return f"[={takes[1:]}" if takes[0] == "[" else f"={takes}"
+
+
+def scenarios(name: str) -> Rows:
+    """List the scenarios that have a name, and what comes of them."""
+    return [{"name": n, "about": s.about, "outcome": s.outcome} for n, s in SCENARIOS.items()]
 
 
 def features(name: str) -> Rows:
@@ -118,6 +127,7 @@ LISTS = {
     "commits": commits,
     "judges": judges,
     "verbs": verbs,
+    "scenarios": scenarios,
     "features": features,
     "params": params,
 }

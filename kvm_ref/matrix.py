@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every fault of a scenario, one at a time, each run judged.
+"""Every fault of a scenario, one at a time or in pairs, each run judged.
 
 A run without faults shows which calls can fail; then the scenario is run again for each of them,
 for a reboot that falls into a call where it matters, and for a CPU that another hypervisor holds.
-The rest of the scenario goes on after the fault, so that a second load shows what a failed first
-one left behind.
+The rest of the scenario goes on after the fault; at the end what is open is closed, and the module is
+loaded and unloaded once more, which must work and leave nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from kvm_ref import backend as backends
-from kvm_ref.backend import Backend
 from kvm_ref.blame import Blame
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, Reached, judge_all
 from kvm_ref.judges.index import index
 from kvm_ref.linux import module as modules
+from kvm_ref.plans import Local, Plan, plans, tidied
 from kvm_ref.replay import Replay
 from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario
@@ -45,6 +45,7 @@ class Row:
         fault: the fault as text, "" for the run without one.
         result: what the user got from the verb that the fault fell into, 0 or a negative errno.
         results: what each verb gave.
+        retry: what was given by the verbs that cleared up afterwards, loaded and unloaded once more.
         gotos: the jumps, as "function:label", in order.
         findings: what the judges found.
         idle: the fault never fired.
@@ -55,6 +56,7 @@ class Row:
     fault: str
     result: int | None
     results: tuple[int | None, ...]
+    retry: tuple[int | None, ...]
     gotos: tuple[str, ...]
     findings: tuple[Finding, ...]
     idle: bool
@@ -69,6 +71,7 @@ class Row:
             "fault": self.fault,
             "result": self.result,
             "results": list(self.results),
+            "retry": list(self.retry),
             "gotos": list(self.gotos),
             "findings": [f.to_json() for f in self.findings],
             "idle": self.idle,
@@ -93,107 +96,6 @@ class Matrix:
         }
 
 
-def scenarios(base: Scenario, backend: Backend) -> list[Scenario]:
-    """Return a scenario for each value of `enable_virt_at_load`, if `base` leaves it open."""
-    has = any(p.name == "enable_virt_at_load" for m in backend.modules for p in m.params)
-    if not has or any(name.endswith("enable_virt_at_load") for name in base.params):
-        return [base]
-    return [attrs.evolve(base, params={**base.params, "enable_virt_at_load": v}) for v in ("1", "0")]
-
-
-@attrs.frozen
-class Plan:
-    """One run to be made.
-
-    Attributes:
-        text: the fault as text, "" for none.
-        scenario: what to run.
-        number: the verb that the fault falls into, counted from 0.
-        local: the fault, its calls counted from the beginning of that verb; None if there is none.
-        length: how many verbs there are besides those that make the fault.
-    """
-
-    text: str
-    scenario: Scenario
-    number: int = 0
-    local: Fault | None = None
-    length: int = 0
-
-
-def faults_of(
-    trace: Trace, vocabulary: Vocabulary, *, edges: bool = False
-) -> Iterator[tuple[Fault, int, Fault]]:
-    """Yield every fault that a run without faults shows to be possible, in order.
-
-    Each comes with the verb that it falls into and with the same fault told from there. Calls that
-    release are left out: they fail only where there is nothing to release.
-
-    Args:
-        trace: the run, a step for each verb.
-        vocabulary: the functions that the trace names.
-        edges: of calls that are repeated for each CPU, only the first and the last.
-    """
-    hits = list(_hits(trace, vocabulary))
-    cpus: dict[str, set[int]] = {}
-    last: dict[tuple[object, ...], int] = {}
-    for n, (function, cpu, _, can, place) in enumerate(hits):
-        cpus.setdefault(function, set()).add(cpu)
-        if can:
-            last[place] = n
-    count: dict[tuple[object, ...], int] = {}
-    begun: set[tuple[object, ...]] = set()
-    for n, (function, cpu, number, can, place) in enumerate(hits):
-        where = cpu if len(cpus[function]) > 1 else None
-        nth = count[function, where] = count.get((function, where), 0) + 1
-        local = count[function, where, number] = count.get((function, where, number), 0) + 1
-        if not can or (edges and place in begun and last[place] != n):
-            continue
-        begun.add(place)
-        facts = vocabulary[function]
-        effects: list[str | None] = [None] if facts.fails else []
-        if facts.effect:
-            effects.append(f"system_state={facts.effect}")
-        for effect in effects:
-            fault = Fault(function, nth, where, effect=effect)
-            yield fault, number, attrs.evolve(fault, nth=local)
-
-
-# A call that can fail: the function, the CPU, the verb, whether this call can, and where it stands.
-_Hit = tuple[str, int, int, bool, tuple[object, ...]]
-
-
-def _hits(trace: Trace, vocabulary: Vocabulary) -> Iterator[_Hit]:
-    for number, step in enumerate(trace.steps):
-        # Other tasks run while their caller waits, so one stack holds the calls of all.
-        stack: list[str] = []
-        for kind, at, function, args, _ in step.events or ():
-            if kind == "enter":
-                facts = vocabulary.get(function)
-                if facts and (facts.fails or facts.effect):
-                    can = not facts.only_if or (args or {}).get(facts.only_if) not in (False, None, "NULL")
-                    can = can and not facts.releases
-                    yield function, at.cpu, number, can, (number, function, *stack)
-                stack.append(function)
-            elif kind == "exit":
-                stack.pop()
-
-
-def plans(base: Scenario, backend: Backend, replay: Replay, *, edges: bool = False) -> Iterator[Plan]:
-    """Yield every run of the matrix for one scenario; the first has no fault."""
-    yield Plan("", base, length=len(base.verbs))
-    clean, _ = replay.run(base)
-    for fault, number, local in faults_of(clean, Vocabulary.of(backend), edges=edges):
-        yield Plan(str(fault), attrs.evolve(base, faults=(fault,)), number, local)
-    if type(backend).foreign_on is not Backend.foreign_on:
-        online = base.cpus.online
-        for cpu in (online[0], online[-1]) if edges and len(online) > 1 else online:
-            yield Plan(
-                f"foreign-on={cpu}",
-                attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)),
-                length=len(base.verbs),
-            )
-
-
 def row_of(
     plan: Plan,
     trace: Trace,
@@ -203,11 +105,14 @@ def row_of(
     params: dict[str, Any],
 ) -> Row:
     """Make the row of one run."""
+    results = tuple(r for step in trace.steps for r in step.results)
+    length = len(plan.scenario.verbs)
     return Row(
         scenario=plan.scenario,
         fault=plan.text,
-        result=_result(trace, plan),
-        results=tuple(r for step in trace.steps for r in step.results),
+        result=results[plan.number] if plan.number < len(results) else None,
+        results=results[:length],
+        retry=results[length:],
         gotos=tuple(_goto(e) for step in trace.steps for e in index(step, vocabulary).gotos),
         findings=tuple(findings),
         idle=not fired,
@@ -217,14 +122,6 @@ def row_of(
 
 def _goto(event: Event) -> str:
     return f"{event[2]}:{(event[3] or {}).get('label')}"
-
-
-def _result(trace: Trace, plan: Plan) -> int | None:
-    # What the user got from the verb that the fault fell into; another hypervisor holds its CPU
-    # when the verb after its own runs.
-    results = [r for step in trace.steps for r in step.results]
-    number = plan.number if plan.local else len(plan.scenario.verbs) - plan.length
-    return results[number] if number < len(results) else None
 
 
 class _Part:
@@ -246,29 +143,39 @@ class _Part:
 
     def run(self, number: int, plan: Plan) -> None:
         """Make one row of the matrix."""
-        trace, fired = self.replay.run(plan.scenario, plan.number, plan.local)
+        trace, fired = self.replay.run(plan.scenario, plan.local)
+        whole = plan.scenario
+        builtin = self.backend.modules[-1].builtin
+        more = () if builtin else tidied(trace, max(plan.local, default=plan.number - 1))
+        if more:
+            whole = attrs.evolve(whole, verbs=whole.verbs + more)
+            trace, _ = self.replay.run(whole, plan.local)
         self.reached.add(trace)
         findings = judge_all(trace, self.vocabulary)
         if findings:
             findings = self.blame(
                 findings,
-                lambda commit: self._again(plan, trace, findings, commit),
+                lambda commit: self._again(whole, plan.local, trace, findings, commit),
                 fault=plan.text,
-                command=command(plan.scenario),
+                command=command(whole),
             )
         self.rows[number] = row_of(plan, trace, fired, findings, self.vocabulary, self.params)
 
-    def _again(self, plan: Plan, trace: Trace, findings: list[Finding], commit: str) -> list[Finding]:
+    def _again(
+        self, whole: Scenario, local: Local, trace: Trace, findings: list[Finding], commit: str
+    ) -> list[Finding]:
         # What the judges find of the same run on a kernel that contains a commit.
         if commit not in self.mended:
             base = attrs.evolve(self.base, commits={**self.base.commits, commit: True})
             self.mended[commit] = Replay(base, self.backend, self.replay)
-        other, _ = self.mended[commit].run(plan.scenario, plan.number, plan.local)
-        same = all(map(operator.is_, trace.steps, other.steps))
+        other, _ = self.mended[commit].run(whole, local)
+        same = len(trace.steps) == len(other.steps) and all(map(operator.is_, trace.steps, other.steps))
         return findings if same else judge_all(other, self.vocabulary)
 
 
-def rows_of(bases: Sequence[Scenario], wanted: slice, edges: bool) -> list[tuple[list[Row], Reached]]:
+def rows_of(
+    bases: Sequence[Scenario], wanted: slice, edges: bool, faults: int
+) -> list[tuple[list[Row], Reached]]:
     """Run and judge a part of the matrix of each scenario; a worker process does this.
 
     The scenarios differ only by their parameters. Runs that have much in common are made one after the
@@ -280,26 +187,33 @@ def rows_of(bases: Sequence[Scenario], wanted: slice, edges: bool) -> list[tuple
     for base in bases:
         part = _Part(base, blame, parts[0] if parts else None)
         parts.append(part)
-        for number, plan in list(enumerate(plans(base, part.backend, part.replay, edges=edges)))[wanted]:
-            alike.setdefault(plan.local, []).append((part, number, plan))
-    for fault, runs in alike.items():
+        for number, plan in list(
+            enumerate(plans(base, part.backend, part.replay, edges=edges, faults=faults))
+        )[wanted]:
+            alike.setdefault(plan.first, []).append((part, number, plan))
+    for runs in alike.values():
         for part, number, plan in runs:
             part.run(number, plan)
-        if fault:
-            parts[0].replay.forget(fault)
+        parts[0].replay.forget()
     return [([part.rows[n] for n in sorted(part.rows)], part.reached) for part in parts]
 
 
-def matrix(
-    bases: Iterable[Scenario], executor: Executor | None = None, *, jobs: int = 1, edges: bool = False
+def run(
+    bases: Iterable[Scenario],
+    executor: Executor | None = None,
+    *,
+    jobs: int = 1,
+    edges: bool = False,
+    faults: int = 1,
 ) -> Matrix:
-    """Run and judge every fault of every scenario.
+    """Run and judge every fault of every scenario, or every pair of faults.
 
     Args:
         bases: the scenarios, without faults.
         executor: runs the rows in parts; None runs them here.
         jobs: in how many parts to split each scenario's rows.
         edges: of calls that are repeated for each CPU, fail only the first and the last.
+        faults: how many faults a run has at most, 1 or 2.
 
     Raises:
         Misuse: something in a scenario does not exist.
@@ -307,7 +221,7 @@ def matrix(
     of_one: dict[str, list[Scenario]] = {}
     for base in bases:
         of_one.setdefault(base.backend, []).append(base)
-    parts = [(some, slice(n, None, jobs), edges) for some in of_one.values() for n in range(jobs)]
+    parts = [(some, slice(n, None, jobs), edges, faults) for some in of_one.values() for n in range(jobs)]
     if executor:
         done = [f.result() for f in [executor.submit(rows_of, *part) for part in parts]]
     else:

@@ -24,6 +24,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f": did you mean {close[0]}?"
-    if len(names) <= 12:
+    if len(names) <= 16:
         return f": expected one of {', '.join(names)}"
     return ": no name comes near it"

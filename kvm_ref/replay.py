@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Many runs of one scenario that share what they have in common.
 
-The runs of a matrix differ by one fault, by the parameters, or by a commit. What a verb does follows
-from the state of the machine, from the fault that falls into it, and from those of the settings
+The runs of a matrix differ by a fault or two, by the parameters, or by a commit. What a verb does follows
+from the state of the machine, from the faults that fall into it, and from those of the settings
 that it asks for. So a verb is performed once, and taken from memory wherever all of these are the
 same: what comes out is the same trace, event for event, that `kvm_ref.scenario.run` gives.
 """
@@ -24,11 +24,11 @@ from kvm_ref.vocabulary import Vocabulary
 
 @attrs.frozen
 class _Done:
-    # What one verb did: the step and its log lines, whether the fault fired, the settings that were
+    # What one verb did: the step and its log lines, how many faults fired, the settings that were
     # asked for, with the answers, and the state after it, which is None if the machine has stopped.
     step: Step
     log: list[str]
-    fired: bool
+    fired: int
     asked: Mapping[str, str | None]
     after: bytes | None
 
@@ -37,11 +37,11 @@ class _Done:
 
 
 # What is known of a verb on a machine in one state, by the fault that falls into it.
-_Known = dict[Fault | None, dict[tuple[bytes, str], list[_Done]]]
+_Known = dict[tuple[Fault, ...], dict[tuple[bytes, str], list[_Done]]]
 
 
 class Replay:
-    """Runs of one machine, each with at most one fault.
+    """Runs of one machine.
 
     Args:
         base: the machine and its parameters, without faults.
@@ -63,55 +63,59 @@ class Replay:
         self._fresh = self._now = snapshots.take(self._k)
         self._known: _Known = other._known if other else {}
 
-    def _step(self, state: bytes, verb: str, fault: Fault | None) -> _Done:
-        known = self._known.setdefault(fault, {}).setdefault((state, verb), [])
+    def _step(self, state: bytes, verb: str, faults: tuple[Fault, ...]) -> _Done:
+        known = self._known.setdefault(faults, {}).setdefault((state, verb), [])
         for done in known:
             if done.holds(self._k.settings):
                 return done
-        known.append(self._perform(state, verb, fault))
+        known.append(self._perform(state, verb, faults))
         return known[-1]
 
-    def forget(self, fault: Fault) -> None:
-        """Forget the verbs that a fault fell into, here and where this is shared with."""
-        self._known.pop(fault, None)
+    def forget(self) -> None:
+        """Forget the verbs that faults fell into, here and where this is shared with."""
+        clean = self._known.get((), {})
+        self._known.clear()
+        self._known[()] = clean
 
-    def _perform(self, state: bytes, verb: str, fault: Fault | None) -> _Done:
+    def _perform(self, state: bytes, verb: str, faults: tuple[Fault, ...]) -> _Done:
         k = self._k
         if state != self._now:
             self._snapshots.restore(k, state)
         k.log = []
         k.asked = {}
-        plan = arm(k, [fault] if fault else [], self._vocabulary)
+        plan = arm(k, faults, self._vocabulary)
         step, alive = perform(k, verb)
         # A verb that was refused at once has changed nothing.
         self._now = self._snapshots.take(k) if step.events or step.results == [0] else state
-        return _Done(step, k.log, all(p.fired for p in plan), k.asked, self._now if alive else None)
+        return _Done(step, k.log, sum(p.fired for p in plan), k.asked, self._now if alive else None)
 
-    def run(self, scenario: Scenario, number: int = 0, local: Fault | None = None) -> tuple[Trace, bool]:
+    def run(
+        self, scenario: Scenario, local: Mapping[int, tuple[Fault, ...]] | None = None
+    ) -> tuple[Trace, bool]:
         """Run a scenario of this machine.
 
         Args:
-            scenario: what to run; its one fault is `local` told from the first verb on.
-            number: the verb that the fault falls into, from 0.
-            local: the fault, its calls counted from the beginning of that verb.
+            scenario: what to run; its faults are those of `local`, told from the first verb on.
+            local: of each verb that faults fall into, by number from 0: the faults, their calls
+                counted from the beginning of that verb.
 
         Returns:
-            The trace, without ``after``, and whether the fault fired.
+            The trace, without ``after``, and whether all faults fired.
         """
         steps: list[Step] = []
         log: list[str] = []
         state: bytes | None = self._fresh
-        fired = True
+        fired = 0
         for n, verb in enumerate(scenario.verbs):
             if state is None:
                 break
-            done = self._step(state, verb, local if n == number else None)
+            done = self._step(state, verb, local.get(n, ()) if local else ())
             steps.append(done.step)
             log += done.log
-            fired = fired and done.fired
+            fired += done.fired
             state = done.after
         trace = attrs.evolve(self._model, steps=steps, log=log, faults=[f.to_json() for f in scenario.faults])
-        return trace, fired
+        return trace, fired == sum(map(len, local.values())) if local else True
 
 
 def _survey(base: Scenario, backend: Backend) -> tuple[list[type[Statics]], Snapshots]:

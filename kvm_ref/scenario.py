@@ -8,7 +8,7 @@ can see what it left behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -21,11 +21,13 @@ from kvm_ref.kernel import Commit, Kernel, KernelBug, SystemState
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.cpu import Cpuhp
 from kvm_ref.linux.cpumask import NR_CPUS, format_list
-from kvm_ref.linux.debugfs import debugfs_lookup
+from kvm_ref.linux.debugfs import Debugfs
 from kvm_ref.linux.miscdevice import Misc
 from kvm_ref.linux.module import Modules
+from kvm_ref.linux.reboot import MachineStopped
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.trace import Step, Trace
+from kvm_ref.verbs import parse_verb
 from kvm_ref.vocabulary import Vocabulary
 
 KERNEL = "6.12.117"
@@ -77,78 +79,6 @@ class Run:
     idle: tuple[Fault, ...]
 
 
-def _chain(backend: Backend, name: str | None) -> list[modules.Module]:
-    # The module and those it depends on, each after those it needs.
-    if name is None:
-        name = backend.modules[-1].name
-    by_name = {m.name: m for m in backend.modules}
-    if name.replace("-", "_") not in by_name:
-        raise Misuse(f"unknown module {name!r}{nearest(name, by_name)}")
-    module = by_name[name.replace("-", "_")]
-    return [by_name[d] for d in module.depends] + [module]
-
-
-def modprobe(k: Kernel, name: str | None) -> None:
-    """Load a module, and first those it depends on (the command modprobe)."""
-    *depends, module = _chain(k.arch, name)
-    for needed in depends:
-        if not modules.find_module(k, needed.name):
-            modules.init_module(k, needed)
-    modules.init_module(k, module)
-
-
-def rmmod(k: Kernel, name: str | None) -> None:
-    """Unload a module (the command rmmod)."""
-    module = _chain(k.arch, name)[-1]
-    dependants = tuple(m.name for m in k.arch.modules if module.name in m.depends)
-    modules.delete_module(k, module, dependants)
-
-
-def _foreign(k: Kernel, argument: str | None, hook: Callable[[Kernel], None]) -> None:
-    k.run_on("foreign", _cpu(k, argument), lambda k: hook(k))
-
-
-def _cpu(k: Kernel, argument: str | None) -> int:
-    if argument is None or not (argument.isascii() and argument.isdigit()):
-        raise Misuse(f"malformed CPU {argument!r}: expected a number, as in foreign-on=1")
-    if argument not in map(str, k.online):
-        raise Misuse(f"no CPU {argument} is online: this machine runs {format_list(k.online)}")
-    return int(argument)
-
-
-@attrs.frozen
-class Verb:
-    """Something a user can do: who does it, what it does, and what it takes after ``=``."""
-
-    task: str
-    does: Callable[[Kernel, str | None], None]
-    takes: str
-    help: str
-
-
-VERBS: Mapping[str, Verb] = {
-    "load": Verb("modprobe", modprobe, "[MODULE]", "load a module (default: the one that runs kvm_init) with what it needs"),
-    "unload": Verb("rmmod", rmmod, "[MODULE]", "unload a module"),
-    "foreign-on": Verb("foreign", lambda k, a: _foreign(k, a, k.arch.foreign_on), "CPU", "another hypervisor takes a CPU"),
-    "foreign-off": Verb("foreign", lambda k, a: _foreign(k, a, k.arch.foreign_off), "CPU", "the other hypervisor gives it back"),
-}  # fmt: skip
-
-
-def parse_verb(text: str) -> tuple[Verb, str | None]:
-    """Read ``VERB`` or ``VERB=ARGUMENT``.
-
-    Raises:
-        Misuse: there is no such verb, or it lacks its argument.
-    """
-    name, equals, argument = text.partition("=")
-    if name not in VERBS:
-        raise Misuse(f"unknown verb {name!r}{nearest(name, VERBS)}")
-    verb = VERBS[name]
-    if (equals and not argument) or (not equals and not verb.takes.startswith("[")):
-        raise Misuse(f"verb {name} takes {verb.takes}, as in {name}={'0' if verb.takes == 'CPU' else 'kvm'}")
-    return verb, argument or None
-
-
 def commits_of(choice: Mapping[str, bool]) -> list[Commit]:
     """Return the commits that a kernel contains: those of 6.12.117, and what was chosen.
 
@@ -197,7 +127,7 @@ def look(k: Kernel) -> dict[str, Any]:
     """Return what can be seen of a machine between two verbs, as a trace's ``after`` holds it."""
     states = k[Cpuhp].cpuhp_hp_states
     return {
-        "debugfs_kvm": debugfs_lookup(k, "kvm") is not None,
+        "debugfs_kvm": "kvm" in k[Debugfs].root.children,
         "dev_kvm": any(m.name == "kvm" for m in k[Misc].misc_list),
         "cpuhp_states": [step.name for _, step in sorted(states.items())],
         "modules": list(k[Modules].loaded),
@@ -216,7 +146,7 @@ def perform(k: Kernel, text: str) -> tuple[Step, bool]:
         k.run_on(verb.task, min(k.online), verb.does, argument)
     except KernelError as error:
         result = -(error.errno or 0)
-    except KernelBug:
+    except (KernelBug, MachineStopped):
         result, alive = None, False
     k.system_state = SystemState.SYSTEM_RUNNING
     return Step([text], [result], events), alive

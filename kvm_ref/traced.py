@@ -95,7 +95,7 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         recorded["obj"] = shown(obj)
     elif facts.uses:
         recorded["uses"] = shown(obj)
-    elif facts.acquires and obj and not obj.endswith("]"):
+    elif facts.acquires and obj not in ("", "r") and not obj.endswith("]"):
         recorded["obj"] = shown(obj)
     leave = f'emit(("exit", at, NAME, None, {value}))'
     if facts.acquires:
@@ -130,7 +130,7 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         "pointer": pointer,
     }
     # A copy of the code: the interpreter adapts code to the names that it finds at run time.
-    wrapper = names["traced"] = FunctionType(_code(source).replace(), names)
+    wrapper = names["traced"] = FunctionType(_code(source).replace(), names, "traced", function.__defaults__)
     return wrapper
 
 

@@ -58,6 +58,7 @@ class Facts:
         idempotent: releasing what is not held is legal, as freeing NULL is.
         inlined_into: callers into which the compiler builds it, so that a built kernel shows no call.
         only_if: the recorded argument without which a call cannot fail, or "".
+        alias: recorded arguments by the names that the log of a built kernel gives them.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Facts:
     idempotent: bool = False
     inlined_into: frozenset[str] = frozenset()
     only_if: str = ""
+    alias: Mapping[str, str] = attrs.Factory(dict)
 
     @property
     def errnos(self) -> frozenset[int]:
@@ -126,6 +128,7 @@ def kernel_function(
     idempotent: bool = False,
     inlined_into: tuple[str, ...] = (),
     only_if: str = "",
+    alias: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[Concatenate[Kernel, P], R]], Callable[Concatenate[Kernel, P], R]]:
     """Declare the facts of a kernel function and make its calls leave events.
 
@@ -143,6 +146,7 @@ def kernel_function(
         idempotent: it may be called for something that is not held.
         inlined_into: callers in which a built kernel shows no call of it.
         only_if: one of `args`; the C lets a call fail only if this argument is not 0 or NULL.
+        alias: which of `args` the log of a built kernel calls by another name, by that name.
     """
 
     def declare(function: Callable[Concatenate[Kernel, P], R]) -> Callable[Concatenate[Kernel, P], R]:
@@ -162,6 +166,7 @@ def kernel_function(
             idempotent=idempotent,
             inlined_into=frozenset(inlined_into),
             only_if=only_if,
+            alias=alias or {},
         )
         _DECLARED.setdefault(facts.name, []).append(facts)
         wrapper = traced(facts, args)
@@ -194,10 +199,11 @@ class Vocabulary(Mapping[str, Facts]):
     def __init__(self, prefixes: Iterable[str] = ()) -> None:
         self._prefixes = tuple(prefixes)
         accepted = ("kvm_ref", *self._prefixes)
+        # Where the backend brings a function of its own, the weak one of that name is not linked.
         self._facts = {
             name: facts
             for name, declared in sorted(_DECLARED.items())
-            for facts in declared
+            for facts in sorted(declared, key=lambda facts: not facts.module.startswith("kvm_ref."))
             if any(facts.module == p or facts.module.startswith(p + ".") for p in accepted)
         }
         symbols: dict[str, list[Facts]] = {}

@@ -10,10 +10,11 @@ from kvm_ref.backend import Backend
 from kvm_ref.errno import Errno, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module
+from kvm_ref.virt.kvm_host import kvm
 
 
-def nothing(k: Kernel) -> None:
-    """Do nothing, as an init function."""
+def nothing(k: Kernel, *more: object) -> None:
+    """Do nothing, as an init function or a hook."""
 
 
 class Bare(Backend):
@@ -25,6 +26,8 @@ class Bare(Backend):
     modules: ClassVar[tuple[Module, ...]] = (Module("bare", nothing, nothing),)
     kvm_arch_enable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)
     kvm_arch_disable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)
+    kvm_arch_init_vm: Callable[[Kernel, kvm, int], None] = staticmethod(nothing)
+    kvm_arch_destroy_vm: Callable[[Kernel, kvm], None] = staticmethod(nothing)
 
 
 def bare(cpus: int = 3, online: tuple[int, ...] | None = None) -> Kernel:

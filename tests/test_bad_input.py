@@ -36,7 +36,7 @@ def refused(done: Done, says: str) -> None:
         ("", "expected one of run, matrix, ladder, list, compare"),
         ("runn load", "unknown command 'runn': did you mean run?"),
         ("frobnicate", "expected one of compare, ladder, list, matrix, run"),
-        ("run", "required: VERB"),
+        ("run", "nothing to do: give verbs, as in kvm-ref run load unload, or --scenario NAME"),
         ("ladder", "required: FUNCTION"),
         ("compare", "required: TRACE"),
         ("list", "required: backends|functions|"),
@@ -56,16 +56,16 @@ def refused(done: Done, says: str) -> None:
         ("ladder kvm_init --backend riscy", "did you mean riscv?"),
         ("run laod", "unknown verb 'laod': did you mean load?"),
         ("matrix laod", "unknown verb 'laod': did you mean load?"),
-        ("run fly", "expected one of foreign-off, foreign-on, load, unload"),
+        ("run fly", "expected one of close-dev, close-vm, create-vm"),
         ("run load=kvmm", "unknown module 'kvmm': did you mean kvm?"),
         ("run load=", "verb load takes [MODULE], as in load=kvm"),
         ("run foreign-on", "verb foreign-on takes CPU, as in foreign-on=0"),
         ("run foreign-on=", "verb foreign-on takes CPU"),
         ("run foreign-on=two", "malformed CPU 'two': expected a number"),
         ("run foreign-on=-1", "malformed CPU '-1'"),
-        ("run foreign-on=4", "no CPU 4 is online: this machine runs 0-3"),
-        ("run --cpus 0-1,8 foreign-off=2", "no CPU 2 is online: this machine runs 0-1,8"),
-        (f"run foreign-on={HUGE}", "is online: this machine runs 0-3"),
+        ("run foreign-on=4", "no CPU 4: this machine has 0-3"),
+        ("run --cpus 0-1,8 foreign-off=2", "no CPU 2: this machine has 0-1,8"),
+        (f"run foreign-on={HUGE}", "expected a number, as in foreign-on=1"),
         ("run --backend arm64 foreign-on=1", "foreign-on is for x86"),
         ("run --backend riscv foreign-off=1", "foreign-on is for x86"),
         ("matrix --backend arm64 --jobs 2 foreign-on=1", "foreign-on is for x86"),
@@ -160,7 +160,7 @@ def test_nearest_is_the_nearest_or_says_what_there_is() -> None:
     """A near name is offered; else all, if they are few; else nothing is made up."""
     assert nearest("lod", ["load", "unload"]) == ": did you mean load?"
     assert nearest("xyz", ["load", "unload"]) == ": expected one of load, unload"
-    assert nearest("xyz", [f"load{n}" for n in range(13)]) == ": no name comes near it"
+    assert nearest("xyz", [f"load{n}" for n in range(17)]) == ": no name comes near it"
 
 
 def sample() -> dict[str, Any]:

@@ -44,6 +44,20 @@ def kvm_arch_disable_virtualization_cpu(k) -> "None":
 
 
 @kernel_function(fails=ENOMEM)
+def kvm_arch_init_vm(k, kvm, type) -> "None":
+    """Make a VM a toy."""
+    kvm.arch = kzalloc(k, "toy_vm")
+    if not kvm.arch:
+        raise KernelError(ENOMEM)
+
+
+@kernel_function()
+def kvm_arch_destroy_vm(k, kvm) -> "None":
+    """Put the toy away."""
+    kfree(k, kvm.arch)
+
+
+@kernel_function(fails=ENOMEM)
 def toy_init(k) -> "None":
     """Come up, and forget the buffer if that fails."""
     k[ToyKvm].buffer = kzalloc(k, "toy_buffer")
@@ -71,6 +85,8 @@ class Toy(Backend):
     packages = ("toy_kvm",)
     modules = (Module("kvm", toy_init, toy_exit, params=kvm_main.PARAMS),)
     kvm_arch_enable_virtualization_cpu = staticmethod(kvm_arch_enable_virtualization_cpu)
+    kvm_arch_init_vm = staticmethod(kvm_arch_init_vm)
+    kvm_arch_destroy_vm = staticmethod(kvm_arch_destroy_vm)
     {hook}
 '''
 HOOK = "kvm_arch_disable_virtualization_cpu = staticmethod(kvm_arch_disable_virtualization_cpu)"

@@ -15,7 +15,8 @@ from bare_machine import Bare
 from command_line import Command, process
 
 from kvm_ref import backend as backends
-from kvm_ref.matrix import Matrix, matrix, scenarios
+from kvm_ref.matrix import Matrix, run
+from kvm_ref.plans import scenarios
 from kvm_ref.scenario import Cpus, Scenario
 
 TWO = Cpus.of((0, 1))
@@ -264,7 +265,7 @@ def test_labels_and_what_was_not_reached(kvm_ref: Command) -> None:
 
 def test_as_a_library() -> None:
     """The command's work can be had without it, and gives values."""
-    done = matrix([Scenario("mips", ("load", "unload"), cpus=TWO)])
+    done = run([Scenario("mips", ("load", "unload"), cpus=TWO)])
     assert isinstance(done, Matrix)
     assert (done.rows[0].fault, done.rows[0].results) == ("", (0, 0))
     assert json.loads(json.dumps(done.to_json())) == done.to_json()

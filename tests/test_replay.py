@@ -15,7 +15,8 @@ from kvm_ref.fault import Fault
 from kvm_ref.kernel import Kernel, KernelBug
 from kvm_ref.linux.module import Module
 from kvm_ref.linux.printk import BUG_ON, pr_info
-from kvm_ref.matrix import VERBS, plans, scenarios
+from kvm_ref.matrix import VERBS
+from kvm_ref.plans import plans, scenarios
 from kvm_ref.replay import Replay
 from kvm_ref.scenario import Cpus, Scenario, run
 from kvm_ref.snapshot import Snapshots
@@ -61,7 +62,7 @@ def test_each_run_is_as_if_it_were_made_alone(name: str, cpus: Cpus, verbs: tupl
     for base in scenarios(Scenario(name, verbs, cpus=cpus), backend):
         replay = Replay(base, backend)
         for plan in plans(base, backend, replay):
-            shared, fired = replay.run(plan.scenario, plan.number, plan.local)
+            shared, fired = replay.run(plan.scenario, plan.local)
             alone = run(plan.scenario, backend)
             alike(shared, alone.trace)
             assert fired == (not alone.idle)
@@ -75,8 +76,8 @@ def test_the_order_of_runs_makes_no_difference() -> None:
     base = Scenario("x86-svm", VERBS, cpus=Cpus.of((0, 1)))
     forwards, backwards = Replay(base, backend), Replay(base, backend)
     all_plans = list(plans(base, backend, forwards))[:60]
-    first = [forwards.run(p.scenario, p.number, p.local)[0] for p in all_plans]
-    last = [backwards.run(p.scenario, p.number, p.local)[0] for p in reversed(all_plans)]
+    first = [forwards.run(p.scenario, p.local)[0] for p in all_plans]
+    last = [backwards.run(p.scenario, p.local)[0] for p in reversed(all_plans)]
     for a, b in zip(first, reversed(last), strict=True):
         alike(a, b)
 
@@ -85,7 +86,7 @@ def test_a_fault_that_never_fires_is_told() -> None:
     """The fault's verb runs, the fault does not."""
     base = Scenario("mips", ("load", "unload"))
     never = Fault("misc_register", 5)
-    trace, fired = Replay(base, backends.load("mips")).run(attrs.evolve(base, faults=(never,)), 0, never)
+    trace, fired = Replay(base, backends.load("mips")).run(attrs.evolve(base, faults=(never,)), {0: (never,)})
     assert not fired
     assert [s.results for s in trace.steps] == [[0], [0]]
 

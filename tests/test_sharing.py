@@ -8,7 +8,8 @@ import pytest
 from kvm_ref import backend as backends
 from kvm_ref.fault import Fault
 from kvm_ref.kernel import Kernel
-from kvm_ref.matrix import VERBS, plans
+from kvm_ref.matrix import VERBS
+from kvm_ref.plans import plans
 from kvm_ref.replay import Replay
 from kvm_ref.scenario import Cpus, Scenario, machine, perform, run
 from kvm_ref.snapshot import Snapshots, constants_of
@@ -50,7 +51,7 @@ def test_every_run_is_the_same_alone(backend: str, every: int, params: dict[str,
     made = list(plans(base, arch, replay))[::every]
     assert len(made) > 20
     for plan in made:
-        shared, fired = replay.run(plan.scenario, plan.number, plan.local)
+        shared, fired = replay.run(plan.scenario, plan.local)
         alone = run(plan.scenario, arch)
         assert told(shared) == told(alone.trace), plan.text
         assert fired == (not alone.idle)
@@ -67,7 +68,7 @@ def test_machines_with_other_settings_share_what_they_never_ask_for(backend: str
             replay = Replay(base, arch, first)
             first = first or replay
             for plan in plans(base, arch, replay):
-                shared, _ = replay.run(plan.scenario, plan.number, plan.local)
+                shared, _ = replay.run(plan.scenario, plan.local)
                 assert told(shared) == told(run(plan.scenario, arch).trace), (plan.text, params, commits)
 
 
@@ -77,10 +78,10 @@ def test_what_is_forgotten_is_made_again() -> None:
     base = Scenario("mips", VERBS)
     fault = Fault("misc_register")
     replay = Replay(base, arch)
-    before, _ = replay.run(base, 0, fault)
-    same, _ = replay.run(base, 0, fault)
-    replay.forget(fault)
-    after, _ = replay.run(base, 0, fault)
+    before, _ = replay.run(base, {0: (fault,)})
+    same, _ = replay.run(base, {0: (fault,)})
+    replay.forget()
+    after, _ = replay.run(base, {0: (fault,)})
     assert before.steps[0] is same.steps[0]
     assert before.steps[0] is not after.steps[0]
     assert told(before) == told(after)
@@ -90,7 +91,7 @@ def test_a_fault_that_does_not_fire_is_told() -> None:
     """Sharing does not lose a fault that never fires."""
     arch = backends.load("x86-svm")
     base = Scenario("x86-svm", VERBS)
-    _, fired = Replay(base, arch).run(base, 0, Fault("misc_register", nth=9))
+    _, fired = Replay(base, arch).run(base, {0: (Fault("misc_register", nth=9),)})
     assert fired is False
 
 
@@ -99,7 +100,7 @@ def test_a_machine_that_stopped_stays_stopped() -> None:
     arch = backends.load("x86-vmx")
     base = Scenario("x86-vmx", ("load", "unload", "load"))
     fault = Fault("vmxoff", cpu=1)
-    shared, _ = Replay(base, arch).run(base, 1, fault)
+    shared, _ = Replay(base, arch).run(base, {1: (fault,)})
     assert [step.results for step in shared.steps] == [[0], [None]]
     alone = run(Scenario("x86-vmx", ("load", "unload", "load"), faults=(fault,)), arch)
     assert [step.results for step in alone.trace.steps] == [[0], [None]]

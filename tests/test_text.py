@@ -228,6 +228,7 @@ def row(fault: str = "", findings: tuple[Finding, ...] = (), **more: object) -> 
         "fault": fault,
         "result": 0,
         "results": (0,),
+        "retry": (),
         "gotos": (),
         "findings": findings,
         "idle": False,

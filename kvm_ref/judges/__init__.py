@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping
 
 from kvm_ref.judges.double_release import double_release
 from kvm_ref.judges.errno_chain import errno_chain
+from kvm_ref.judges.error_set import error_set
 from kvm_ref.judges.finding import Finding
 from kvm_ref.judges.hardware_state import hardware_state
 from kvm_ref.judges.label_order import label_order
 from kvm_ref.judges.leak import leak
 from kvm_ref.judges.lock_held import lock_held
+from kvm_ref.judges.publication import publication
 from kvm_ref.judges.reached import Reached
+from kvm_ref.judges.retry import retry
 from kvm_ref.judges.use_after_release import use_after_release
+from kvm_ref.judges.user_errno import user_errno
+from kvm_ref.judges.virtualization import virtualization
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -29,6 +34,11 @@ JUDGES: Mapping[str, Judge] = {
     "errno_chain": errno_chain,
     "hardware_state": hardware_state,
     "lock_held": lock_held,
+    "publication": publication,
+    "virtualization": virtualization,
+    "error_set": error_set,
+    "user_errno": user_errno,
+    "retry": retry,
 }
 
 

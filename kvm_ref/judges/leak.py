@@ -2,7 +2,8 @@
 """The judge of leaks: what was acquired is released, once nobody needs it any more.
 
 A verb that failed must leave held exactly what was held before it. After a module was unloaded,
-nothing is held that was acquired since it was loaded.
+nothing is held that was acquired since it was loaded; after the last VM was closed, nothing that was
+acquired when a VM was created; likewise for /dev/kvm.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     book = ledger(trace, vocabulary)
     loads: list[tuple[str, int]] = []
     known: set[tuple[int, int]] = set()
+    opened: dict[str, list[int]] = {"vm": [], "dev": []}
+    count = {"vm": 0, "dev": 0}
     out: list[Finding] = []
     for number, step in enumerate(trace.steps):
         if len(step.results) == 1 and (step.results[0] or 0) < 0:
@@ -29,6 +32,16 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
             verb, _, module = text.partition("=")
             if verb == "load" and result == 0:
                 loads.append((module, number))
+            elif verb in ("create-vm", "open-dev") and result == 0:
+                kind = verb.rpartition("-")[2]
+                opened[kind].append(number)
+                count[kind] += 1
+            elif verb in ("close-vm", "close-dev") and result == 0:
+                kind = verb.rpartition("-")[2]
+                count[kind] -= 1
+                if not count[kind] and len(step.verbs) == 1:
+                    kept = [life for life in book.after[number] if life[1] in opened[kind]]
+                    out += _still_held(trace, book, number, kept, text, known)
             elif verb == "unload" and result == 0:
                 kept = _since(loads, module, trace, book.after[number])
                 if nth == len(step.verbs):

@@ -28,9 +28,11 @@ CPUHP_OFFLINE = 0
 CPUHP_BP_PREPARE_DYN = 64
 CPUHP_BP_PREPARE_DYN_END = 84
 CPUHP_BRINGUP_CPU = 86
+CPUHP_AP_IDLE_DEAD = 87
 CPUHP_AP_OFFLINE = 88
 CPUHP_AP_ONLINE = 144
 CPUHP_TEARDOWN_CPU = 145
+CPUHP_AP_ONLINE_IDLE = 146
 CPUHP_AP_KVM_ONLINE = 148
 CPUHP_AP_ONLINE_DYN = 192
 CPUHP_AP_ONLINE_DYN_END = 232
@@ -51,14 +53,16 @@ class cpuhp_step:
 
 
 class cpuhp_cpu_state:
-    """How far one CPU has climbed, and the state that is to fail on it once."""
+    """How far one CPU has climbed, where it is to go, and the state that is to fail on it once."""
 
-    __slots__ = ("fail", "state", "target")
+    __slots__ = ("bringup", "fail", "rollback", "state", "target")
 
     def __init__(self, state: int) -> None:
         self.state = state
         self.target = state
         self.fail = CPUHP_INVALID
+        self.bringup = False
+        self.rollback = False
 
 
 class Cpuhp(Statics):
@@ -90,6 +94,16 @@ def cpus_read_lock(k: Kernel) -> None:
 
 def cpus_read_unlock(k: Kernel) -> None:
     """Let CPUs come and go again (kernel/cpu.c)."""
+    mutex_unlock(k, k[Cpuhp].cpu_hotplug_lock)
+
+
+def cpus_write_lock(k: Kernel) -> None:
+    """Let one CPU come or go, and nobody else see it (kernel/cpu.c)."""
+    mutex_lock(k, k[Cpuhp].cpu_hotplug_lock)
+
+
+def cpus_write_unlock(k: Kernel) -> None:
+    """Let others see the CPUs again (kernel/cpu.c)."""
     mutex_unlock(k, k[Cpuhp].cpu_hotplug_lock)
 
 

@@ -59,6 +59,13 @@ def debugfs_remove_recursive(k: Kernel, entry: dentry | ErrPtr | None) -> None:
         del entry.parent.children[entry.name]
 
 
-def debugfs_lookup(k: Kernel, name: str) -> dentry | None:
-    """Return the directory `name` of the root, or None (fs/debugfs/inode.c)."""
-    return k[Debugfs].root.children.get(name)
+@kernel_function(args=("name", "parent"))
+def debugfs_lookup(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> dentry | None:
+    """Return the directory `name` of `parent`, NULL being the root, or NULL (fs/debugfs/inode.c)."""
+    if isinstance(parent, ErrPtr):
+        return None
+    return (parent or k[Debugfs].root).children.get(name)
+
+
+def debugfs_create_file(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> None:
+    """Make a file, which goes with its directory; nobody asks whether that worked (fs/debugfs/inode.c)."""

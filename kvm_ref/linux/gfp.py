@@ -22,6 +22,12 @@ def alloc_pages(k: Kernel, what: str) -> pages | None:
     return pages(k.new(what))
 
 
+@kernel_function(fails=NULL, acquires="pages", args=("what",), symbol="alloc_pages_noprof")
+def alloc_page(k: Kernel, what: str) -> pages | None:
+    """Allocate one page (include/linux/gfp.h)."""
+    return pages(k.new(what))
+
+
 @kernel_function(fails=NULL, acquires="pages", args=("what",), symbol="__alloc_pages_noprof")
 def alloc_pages_node(k: Kernel, what: str) -> pages | None:
     """Allocate pages on a given node (include/linux/gfp.h)."""

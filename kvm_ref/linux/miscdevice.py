@@ -6,9 +6,11 @@ A minor number can be held by one device at a time.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EBUSY, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, ErrPtr, KernelError
+from kvm_ref.errno import EBUSY, ENODEV, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel, Resource, Statics
-from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
+from kvm_ref.linux.file import file, file_operations
+from kvm_ref.linux.module import try_module_get
+from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import WARN_ON
 from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function
@@ -25,11 +27,12 @@ class device(Resource):
 class miscdevice:
     """A device with a fixed minor number; `name` is its node in /dev."""
 
-    __slots__ = ("minor", "name", "this_device")
+    __slots__ = ("fops", "minor", "name", "this_device")
 
-    def __init__(self, minor: int, name: str) -> None:
+    def __init__(self, minor: int, name: str, fops: file_operations) -> None:
         self.minor = minor
         self.name = name
+        self.fops = fops
         self.this_device: device | ErrPtr | None = None
 
 
@@ -114,3 +117,21 @@ def misc_deregister(k: Kernel, misc: miscdevice) -> None:
     device_destroy(k, misc.this_device)
     misc_minor_free(k, misc.minor)
     mutex_unlock(k, g.misc_mtx)
+
+
+@kernel_function(fails=ENODEV, acquires="file", args=("minor",))
+def misc_open(k: Kernel, minor: int) -> file:
+    """Open the device that has a minor number; the file holds a reference to its module.
+
+    Source: drivers/char/misc.c. Modules are loaded by the user here, not on demand.
+
+    Raises:
+        KernelError: ENODEV, there is no such device, or its module goes away.
+    """
+    g = k[Misc]
+    with guard(k, g.misc_mtx):
+        for c in g.misc_list:
+            if c.minor == minor and (not c.fops.owner or try_module_get(k, c.fops.owner)):
+                return file(k.new(f"/dev/{c.name}"), c.fops, c)
+
+        raise KernelError(ENODEV)

@@ -11,3 +11,13 @@ from kvm_ref.vocabulary import kernel_function
 @kernel_function(releases="pages")
 def put_page(k: Kernel, page: pages) -> None:
     """Drop the last reference to a page, which frees it."""
+
+
+@kernel_function(acquires="mm", obj="mm")
+def mmgrab(k: Kernel, mm: str) -> None:
+    """Keep the memory description of a process (include/linux/sched/mm.h)."""
+
+
+@kernel_function(releases="mm")
+def mmdrop(k: Kernel, mm: str) -> None:
+    """Give up what mmgrab() kept (include/linux/sched/mm.h)."""

@@ -23,6 +23,7 @@ from kvm_ref.errno import (
 )  # fmt: skip
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.vocabulary import kernel_function
 
 
 def kstrtobool(text: str) -> bool:
@@ -241,6 +242,25 @@ def param_write(k: Kernel, module: Module, name: str, text: str) -> None:
             setattr(k[param.statics], param.variable, param.set(text))
             return
     raise KernelError(ENOENT)
+
+
+@kernel_function(fails=False, acquires="module_ref", obj="name")
+def try_module_get(k: Kernel, name: str) -> bool:
+    """Refer to a module, so that it stays; False if it goes away (kernel/module/main.c)."""
+    g = k[Modules]
+    if name not in g.loaded:
+        return False
+    g.refcount[name] = g.refcount.get(name, 0) + 1
+    return True
+
+
+@kernel_function(releases="module_ref")
+def module_put(k: Kernel, name: str) -> None:
+    """Give a reference to a module up (kernel/module/main.c)."""
+    g = k[Modules]
+    g.refcount[name] -= 1
+    if not g.refcount[name]:
+        del g.refcount[name]
 
 
 def _by_name(modules: tuple[Module, ...]) -> dict[str, tuple[Module, Param]]:

@@ -57,3 +57,15 @@ def atomic_notifier_chain_register(k: Kernel, nh: str, nb: notifier_block) -> No
 def atomic_notifier_chain_unregister(k: Kernel, nh: str, nb: notifier_block) -> None:
     """Take `nb` off the chain; -ENOENT if it is not there (kernel/notifier.c)."""
     notifier_chain_unregister(k, nh, nb)
+
+
+@kernel_function(fails=EEXIST, acquires="notifier", obj="nb")
+def register_pm_notifier(k: Kernel, nb: notifier_block) -> None:
+    """Add `nb` to the chain that is called before and after the system sleeps (kernel/power/main.c)."""
+    notifier_chain_register(k, "pm_chain_head", nb)
+
+
+@kernel_function(fails=ENOENT, releases="notifier", obj="nb", idempotent=True)
+def unregister_pm_notifier(k: Kernel, nb: notifier_block) -> None:
+    """Take `nb` off the chain; -ENOENT if it is not there (kernel/power/main.c)."""
+    notifier_chain_unregister(k, "pm_chain_head", nb)

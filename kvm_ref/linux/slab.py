@@ -52,9 +52,21 @@ def kmalloc(k: Kernel, type: str) -> kmemory | None:
     return kmemory(k.new(type))
 
 
-@kernel_function(fails=NULL, acquires="kmalloc", args=("type",), symbol="__kmalloc_cache_noprof")
-def kzalloc(k: Kernel, type: str) -> kmemory | None:
-    """Allocate a zeroed `type`, whose size the compiler knows (include/linux/slab.h)."""
+@kernel_function(
+    fails=NULL,
+    acquires="kmalloc",
+    args=("type", "size"),
+    symbol="__kmalloc_cache_noprof",
+    alias={"arg2": "size"},
+)
+def kzalloc(k: Kernel, type: str, size: int = 0) -> kmemory | None:
+    """Allocate a zeroed `type`, whose size the compiler knows (include/linux/slab.h).
+
+    Args:
+        k: the machine.
+        type: what is allocated.
+        size: its bytes, given where faults of a built kernel ask for them.
+    """
     return kmemory(k.new(type))
 
 
@@ -67,3 +79,20 @@ def kcalloc(k: Kernel, type: str) -> kmemory | None:
 @kernel_function(releases="kmalloc")
 def kfree(k: Kernel, memory: kmemory | None) -> None:
     """Free memory (mm/slub.c)."""
+
+
+@kernel_function(fails=NULL, acquires="kmalloc", args=("type",), symbol="__vmalloc_noprof")
+def __vmalloc(k: Kernel, type: str) -> kmemory | None:
+    """Allocate a `type` whose pages need not lie together (include/linux/vmalloc.h)."""
+    return kmemory(k.new(type))
+
+
+@kernel_function(fails=NULL, acquires="kmalloc", args=("type",), symbol="__kvmalloc_node_noprof")
+def kvcalloc(k: Kernel, type: str) -> kmemory | None:
+    """Allocate a zeroed array of `type`, in whichever way there is room (include/linux/slab.h)."""
+    return kmemory(k.new(type))
+
+
+@kernel_function(releases="kmalloc")
+def kvfree(k: Kernel, memory: kmemory | None) -> None:
+    """Free memory, in whichever way it was allocated (mm/util.c)."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from kvm_ref.errno import ENOMEM, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.workqueue import alloc_workqueue, destroy_workqueue, workqueue_struct
+from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.vocabulary import kernel_function
 
 
@@ -31,3 +32,13 @@ def kvm_irqfd_init(k: Kernel) -> None:
 def kvm_irqfd_exit(k: Kernel) -> None:
     """Destroy the queue."""
     destroy_workqueue(k, k[Eventfd].irqfd_cleanup_wq)
+
+
+@kernel_function()
+def kvm_eventfd_init(k: Kernel, kvm: kvm) -> None:
+    """Give a VM empty lists of irqfds and ioeventfds."""
+
+
+@kernel_function(config="HAVE_KVM_IRQCHIP")
+def kvm_irqfd_release(k: Kernel, kvm: kvm) -> None:
+    """Take a VM's irqfds apart, and wait until that is done."""

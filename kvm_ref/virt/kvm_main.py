@@ -18,6 +18,7 @@ from kvm_ref.linux.cpumask import (
     free_cpumask_var,
 )  # fmt: skip
 from kvm_ref.linux.debugfs import debugfs_create_dir, debugfs_remove_recursive, dentry
+from kvm_ref.linux.file import file_operations
 from kvm_ref.linux.miscdevice import KVM_MINOR, misc_deregister, misc_register, miscdevice
 from kvm_ref.linux.module import constant_param
 from kvm_ref.linux.mutex import Mutex, guard, lockdep_assert_not_held
@@ -47,7 +48,7 @@ class KvmMain(Statics):
     """The static variables of virt/kvm/kvm_main.c."""
 
     __slots__ = (
-        "cpu_kick_mask", "kvm_debugfs_dir", "kvm_dev", "kvm_rebooting",
+        "cpu_kick_mask", "kvm_chardev_ops", "kvm_debugfs_dir", "kvm_dev", "kvm_rebooting",
         "kvm_syscore", "kvm_usage_count", "kvm_usage_lock", "kvm_vcpu_cache",
         "virtualization_enabled",
     )  # fmt: skip
@@ -57,7 +58,8 @@ class KvmMain(Statics):
         self.kvm_vcpu_cache: kmem_cache | None = None
         self.cpu_kick_mask: PerCpu[cpumask_var_t | None] = PerCpu(None)
         self.kvm_debugfs_dir: dentry | ErrPtr | None = None
-        self.kvm_dev = miscdevice(KVM_MINOR, "kvm")
+        self.kvm_chardev_ops = file_operations(None, None)
+        self.kvm_dev = miscdevice(KVM_MINOR, "kvm", self.kvm_chardev_ops)
         self.kvm_rebooting = False
         self.virtualization_enabled = PerCpu(False)
         self.kvm_usage_lock = Mutex("kvm_usage_lock")
@@ -157,7 +159,7 @@ def kvm_resume(k: Kernel) -> None:
         WARN_ON_ONCE(k, True, "kvm_enable_virtualization_cpu()")
 
 
-@kernel_function(fails=EBUSY)
+@kernel_function(fails=EBUSY, config="KVM_GENERIC_HARDWARE_ENABLING")
 def kvm_enable_virtualization(k: Kernel) -> None:
     """Count one user more; the first one enables virtualization on every CPU.
 
@@ -200,7 +202,7 @@ def kvm_enable_virtualization(k: Kernel) -> None:
         raise goto.error
 
 
-@kernel_function()
+@kernel_function(config="KVM_GENERIC_HARDWARE_ENABLING")
 def kvm_disable_virtualization(k: Kernel) -> None:
     """Count one user less; the last one disables virtualization on every CPU."""
     g = k[KvmMain]
@@ -258,6 +260,8 @@ def kvm_init(k: Kernel, module: str) -> None:
 
         with goto("err_async_pf"):
             kvm_async_pf_init(k)
+
+        g.kvm_chardev_ops.owner = module
 
         kvm_init_debug(k)
 

@@ -12,7 +12,8 @@ from arch.loongarch.kvm.main import LoongArchKvm, kvm_loongarch_env_exit, kvm_lo
 from kvm_ref.errno import EBUSY, EIO, ENODEV, ENOMEM, KernelError
 from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel
-from kvm_ref.scenario import Cpus, Scenario, modprobe, run
+from kvm_ref.scenario import Cpus, Scenario, run
+from kvm_ref.verbs import modprobe
 from kvm_ref.vocabulary import Vocabulary
 
 # GCFG: GCIP, bits 19-16, and MATP, bits 2-0, say what the CPU can do; this one has GCIP_SECURE

@@ -21,7 +21,7 @@ from kvm_ref.linux.interrupt import (
 )
 from kvm_ref.linux.irqdomain import irq_create_mapping, irq_domain
 from kvm_ref.misuse import Misuse
-from kvm_ref.scenario import modprobe
+from kvm_ref.verbs import modprobe
 
 # arch/riscv/kvm/main.c: riscv_kvm_init(), up to the page-table format.
 PROBES = [

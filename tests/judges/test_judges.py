@@ -23,7 +23,7 @@ def test_every_judge_says_what_it_looks_for() -> None:
     """The list of judges is what users see; each has a line about itself and is named as its function."""
     assert list(JUDGES) == [
         "leak", "double_release", "use_after_release", "label_order", "errno_chain", "hardware_state",
-        "lock_held",
+        "lock_held", "publication", "virtualization", "error_set", "user_errno", "retry",
     ]  # fmt: skip
     assert all(judge.__doc__ and judge.__name__ == name for name, judge in JUDGES.items())
 

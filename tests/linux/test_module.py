@@ -139,7 +139,7 @@ def test_a_parameter_that_nobody_writes_is_asked_for() -> None:
     given = constant_param("given", initial=True)
 
     class Two(Bare):
-        modules: tuple[Module, ...] = (
+        modules = (
             Module("one", quiet, quiet),
             Module("two", quiet, quiet, params=(given, fixed)),
         )

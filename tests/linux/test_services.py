@@ -24,6 +24,7 @@ from kvm_ref.kernel import Kernel, KernelBug
 from kvm_ref.linux import mutex, notifier, syscore_ops
 from kvm_ref.linux.cpumask import cpumask_var_t, format_list, free_cpumask_var, parse_list
 from kvm_ref.linux.debugfs import debugfs_create_dir, debugfs_lookup, debugfs_remove_recursive
+from kvm_ref.linux.file import file_operations
 from kvm_ref.linux.jump_label import (
     static_branch_disable,
     static_branch_enable,
@@ -37,6 +38,8 @@ from kvm_ref.linux.printk import WARN_ON, WARN_ON_ONCE
 from kvm_ref.linux.smp import on_each_cpu, smp_call_function_single
 from kvm_ref.virt.device_ops import kvm_register_device_ops, kvm_unregister_device_ops
 
+OPS = file_operations(None, None)
+
 
 def test_a_second_directory_of_the_same_name_is_refused_and_logged() -> None:
     """start_creating() in fs/debugfs/inode.c: -EEXIST, and a line that names both."""
@@ -44,7 +47,7 @@ def test_a_second_directory_of_the_same_name_is_refused_and_logged() -> None:
     first = debugfs_create_dir(k, "kvm", None)
     assert debugfs_create_dir(k, "kvm", None) == ERR_PTR(EEXIST)
     assert k.log == ["debugfs: Directory 'kvm' with parent '/' already present!"]
-    assert debugfs_lookup(k, "kvm") is first
+    assert debugfs_lookup(k, "kvm", None) is first
 
 
 def test_debugfs_hands_an_error_parent_on_and_removes_nothing_for_it() -> None:
@@ -54,7 +57,7 @@ def test_debugfs_hands_an_error_parent_on_and_removes_nothing_for_it() -> None:
     assert debugfs_create_dir(k, "kvm", broken) is broken
     debugfs_remove_recursive(k, broken)
     debugfs_remove_recursive(k, None)
-    assert debugfs_lookup(k, "kvm") is None
+    assert debugfs_lookup(k, "kvm", None) is None
 
 
 def test_a_directory_removed_twice_does_not_take_its_successor_along() -> None:
@@ -64,13 +67,13 @@ def test_a_directory_removed_twice_does_not_take_its_successor_along() -> None:
     debugfs_remove_recursive(k, old)
     new = debugfs_create_dir(k, "kvm", None)
     debugfs_remove_recursive(k, old)
-    assert debugfs_lookup(k, "kvm") is new
+    assert debugfs_lookup(k, "kvm", None) is new
 
 
 def test_a_minor_number_is_held_by_one_device() -> None:
     """misc_register() in drivers/char/misc.c gives -EBUSY for a minor on the list."""
     k = bare()
-    kvm, other = miscdevice(232, "kvm"), miscdevice(232, "other")
+    kvm, other = miscdevice(232, "kvm", OPS), miscdevice(232, "other", OPS)
     misc_register(k, kvm)
     assert errno_of(lambda: misc_register(k, other)) == EBUSY
     misc_deregister(k, kvm)
@@ -80,8 +83,8 @@ def test_a_minor_number_is_held_by_one_device() -> None:
 def test_devices_with_other_minors_do_not_mind() -> None:
     """misc_register() walks the whole list of devices and finds none with this minor."""
     k = bare()
-    misc_register(k, miscdevice(231, "other"))
-    assert errno_of(lambda: misc_register(k, miscdevice(232, "kvm"))) is None
+    misc_register(k, miscdevice(231, "other", OPS))
+    assert errno_of(lambda: misc_register(k, miscdevice(232, "kvm", OPS))) is None
 
 
 def test_freeing_no_percpu_memory_is_legal() -> None:
@@ -96,13 +99,13 @@ def test_a_minor_number_held_elsewhere_is_busy() -> None:
     k = bare()
     assert misc_minor_alloc(k, 232) == 232
     assert errno_of(lambda: misc_minor_alloc(k, 232)) == ENOSPC
-    assert errno_of(lambda: misc_register(k, miscdevice(232, "kvm"))) == EBUSY
+    assert errno_of(lambda: misc_register(k, miscdevice(232, "kvm", OPS))) == EBUSY
 
 
 def test_withdrawing_a_device_that_is_not_there_warns() -> None:
     """misc_deregister() has WARN_ON(list_empty(&misc->list)) and returns."""
     k = bare()
-    misc_deregister(k, miscdevice(232, "kvm"))
+    misc_deregister(k, miscdevice(232, "kvm", OPS))
     assert [e[0] for e in k.events].count("warn") == 1
 
 

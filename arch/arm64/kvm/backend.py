@@ -14,7 +14,7 @@ from arch.arm64.kernel.sysreg import (
     SCTLR_EL2,
     VBAR_EL2,
 )
-from arch.arm64.kvm import cpu
+from arch.arm64.kvm import cpu, nested, vm
 from arch.arm64.kvm.arm_data import Arm, early_kvm_mode_cfg
 from arch.arm64.kvm.boot import boot
 from kvm_ref.backend import Backend
@@ -46,7 +46,10 @@ class Arm64(Backend):
     name = "arm64"
     summary = "64-bit Arm: nVHE, VHE or protected (built in)"
     packages = ("arch.arm64",)
-    config = frozenset({"CPUMASK_OFFSTACK", "HAVE_KVM_IRQCHIP", "KVM_GENERIC_HARDWARE_ENABLING", "KVM_VFIO"})
+    config = frozenset({
+        "CPUMASK_OFFSTACK", "HAVE_KVM_IRQCHIP", "HAVE_KVM_IRQ_ROUTING", "KVM_GENERIC_HARDWARE_ENABLING",
+        "KVM_GENERIC_MMU_NOTIFIER", "KVM_MMIO", "KVM_VFIO",
+    })  # fmt: skip
     features: ClassVar[Mapping[str, bool]] = {
         "apple_aic": False,
         "arch_timer": True,
@@ -73,6 +76,13 @@ class Arm64(Backend):
 
     kvm_arch_enable_virtualization_cpu = staticmethod(cpu.kvm_arch_enable_virtualization_cpu)
     kvm_arch_disable_virtualization_cpu = staticmethod(cpu.kvm_arch_disable_virtualization_cpu)
+
+    kvm_arch_alloc_vm = staticmethod(vm.kvm_arch_alloc_vm)
+    kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
+    kvm_arch_create_vm_debugfs = staticmethod(vm.kvm_arch_create_vm_debugfs)
+    # The common code's notifier for the process's memory is to call it.
+    kvm_arch_flush_shadow_all = staticmethod(nested.kvm_arch_flush_shadow_all)
+    kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return the CPUs whose EL2 is KVM's."""

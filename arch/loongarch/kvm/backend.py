@@ -15,7 +15,7 @@ from arch.loongarch.kernel.csr import (
     LOONGARCH_CSR_GSTAT,
     LOONGARCH_CSR_GTLBC,
 )
-from arch.loongarch.kvm import main
+from arch.loongarch.kvm import main, mmu, vm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module
@@ -35,11 +35,15 @@ class LoongArch(Backend):
         LOONGARCH_CSR_GCFG: CSR_GCFG_GCIP_SECURE | CSR_GCFG_MATP_ROOT,
         LOONGARCH_CSR_GSTAT: GID_BITS << CSR_GSTAT_GIDBIT_SHIFT,
     }
-    config = frozenset({"KVM_GENERIC_HARDWARE_ENABLING"})
+    config = frozenset({"KVM_GENERIC_HARDWARE_ENABLING", "KVM_GENERIC_MMU_NOTIFIER", "KVM_MMIO"})
     modules = (Module("kvm", main.kvm_loongarch_init, main.kvm_loongarch_exit, params=kvm_main.PARAMS),)
 
     kvm_arch_enable_virtualization_cpu = staticmethod(main.kvm_arch_enable_virtualization_cpu)
     kvm_arch_disable_virtualization_cpu = staticmethod(main.kvm_arch_disable_virtualization_cpu)
+
+    kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
+    kvm_arch_flush_shadow_all = staticmethod(mmu.kvm_arch_flush_shadow_all)
+    kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return which CPUs tell guests apart in the TLB."""

@@ -16,7 +16,7 @@ from arch.mips.kernel.mipsregs import (
     MIPS_CONF1_TLBS,
     MIPS_CONF4_MMUEXTDEF_VTLBSIZEEXT,
 )
-from arch.mips.kvm import mips
+from arch.mips.kvm import mips, vm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module
@@ -29,7 +29,7 @@ class Mips(Backend):
     name = "mips"
     summary = "MIPS with VZ (kvm.ko)"
     packages = ("arch.mips",)
-    config = frozenset({"KVM_GENERIC_HARDWARE_ENABLING"})
+    config = frozenset({"KVM_GENERIC_HARDWARE_ENABLING", "KVM_GENERIC_MMU_NOTIFIER", "KVM_MMIO"})
     features: ClassVar[Mapping[str, bool]] = {"guestid": True, "octeon3": False}
     # The guest TLB is as large as the host's, and Octeon's belongs to the host.
     reset: ClassVar[Mapping[str, int]] = {
@@ -41,6 +41,10 @@ class Mips(Backend):
 
     kvm_arch_enable_virtualization_cpu = staticmethod(mips.kvm_arch_enable_virtualization_cpu)
     kvm_arch_disable_virtualization_cpu = staticmethod(mips.kvm_arch_disable_virtualization_cpu)
+
+    kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
+    kvm_arch_flush_shadow_all = staticmethod(vm.kvm_arch_flush_shadow_all)
+    kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return the CPUs whose GuestCtl0 holds what KVM wrote."""

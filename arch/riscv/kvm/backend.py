@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from arch.riscv.kernel.csr import CSR_HIDELEG
-from arch.riscv.kvm import main
+from arch.riscv.kvm import main, vm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module
@@ -20,7 +20,15 @@ class RiscV(Backend):
     name = "riscv"
     summary = "RISC-V with the H extension (kvm.ko)"
     packages = ("arch.riscv",)
-    config = frozenset({"HAVE_KVM_IRQCHIP", "KVM_GENERIC_HARDWARE_ENABLING"})
+    config = frozenset(
+        {
+            "HAVE_KVM_IRQCHIP",
+            "HAVE_KVM_IRQ_ROUTING",
+            "KVM_GENERIC_HARDWARE_ENABLING",
+            "KVM_GENERIC_MMU_NOTIFIER",
+            "KVM_MMIO",
+        }
+    )
     features: ClassVar[Mapping[str, bool]] = {
         "imsic": True,
         "ssaia": True,
@@ -32,6 +40,10 @@ class RiscV(Backend):
 
     kvm_arch_enable_virtualization_cpu = staticmethod(main.kvm_arch_enable_virtualization_cpu)
     kvm_arch_disable_virtualization_cpu = staticmethod(main.kvm_arch_disable_virtualization_cpu)
+
+    kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
+    kvm_arch_flush_shadow_all = staticmethod(vm.kvm_arch_flush_shadow_all)
+    kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return which CPUs hand interrupts to guests."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from arch.s390.cio.chsc import GIB_ORIGIN
-from arch.s390.kvm import kvm_s390
+from arch.s390.kvm import kvm_s390, vm
 from arch.s390.pci.pci import Zpci
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
@@ -20,10 +20,23 @@ class S390(Backend):
     name = "s390"
     summary = "IBM Z with SIE (kvm.ko)"
     packages = ("arch.s390",)
-    config = frozenset({"HAVE_KVM_IRQCHIP", "KVM_ASYNC_PF", "KVM_VFIO", "VFIO_PCI_ZDEV_KVM"})
+    config = frozenset(
+        {"HAVE_KVM_IRQCHIP", "HAVE_KVM_IRQ_ROUTING", "KVM_ASYNC_PF", "KVM_VFIO", "VFIO_PCI_ZDEV_KVM"}
+    )
     # Without interpretation, a clean life leaves no memory behind: see arch/s390/kvm/pci.py.
     features: ClassVar[Mapping[str, bool]] = {"aiv": True, "zpci_interp": False}
-    modules = (Module("kvm", kvm_s390.kvm_s390_init, kvm_s390.kvm_s390_exit, params=kvm_s390.PARAMS),)
+    modules = (
+        Module(
+            "kvm",
+            kvm_s390.kvm_s390_init,
+            kvm_s390.kvm_s390_exit,
+            params=(*kvm_s390.PARAMS, *vm.PARAMS),
+        ),
+    )
+
+    kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
+    kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
+    kvm_arch_free_vm = staticmethod(vm.kvm_arch_free_vm)
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return what firmware knows of the GIB, and whether vfio has a way into KVM."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from arch.x86.kernel.msr import CR4, EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT, X86_CR4_VMXE
-from arch.x86.kvm import nested, svm, vmx, vmx_data, vmx_setup, x86
+from arch.x86.kvm import nested, svm, vm, vmx, vmx_data, vmx_setup, x86
 from arch.x86.kvm.svm_data import Svm
 from kvm_ref.backend import Backend
+from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module, Param, module_param_named
 from kvm_ref.virt import kvm_main
@@ -29,9 +30,14 @@ class _X86(Backend):
         {
             "CPUMASK_OFFSTACK",
             "HAVE_KVM_IRQCHIP",
+            "HAVE_KVM_IRQ_ROUTING",
+            "HAVE_KVM_PM_NOTIFIER",
             "HYPERV",
             "KVM_ASYNC_PF",
+            "KVM_EXTERNAL_WRITE_TRACKING",
             "KVM_GENERIC_HARDWARE_ENABLING",
+            "KVM_GENERIC_MMU_NOTIFIER",
+            "KVM_MMIO",
             "KVM_PRIVATE_MEM",
             "KVM_VFIO",
         }
@@ -40,6 +46,14 @@ class _X86(Backend):
     kvm_arch_disable_virtualization_cpu = staticmethod(x86.kvm_arch_disable_virtualization_cpu)
     kvm_arch_enable_virtualization = staticmethod(x86.kvm_arch_enable_virtualization)
     kvm_arch_disable_virtualization = staticmethod(x86.kvm_arch_disable_virtualization)
+    kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
+    kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
+    kvm_arch_alloc_vm = staticmethod(vm.kvm_arch_alloc_vm)
+    kvm_arch_free_vm = staticmethod(vm.kvm_arch_free_vm)
+    kvm_arch_post_init_vm = staticmethod(vm.kvm_arch_post_init_vm)
+    kvm_arch_pre_destroy_vm = staticmethod(vm.kvm_arch_pre_destroy_vm)
+    kvm_arch_create_vm_debugfs = staticmethod(vm.kvm_arch_create_vm_debugfs)
+    kvm_arch_sync_events = staticmethod(vm.kvm_arch_sync_events)
 
 
 class X86Svm(_X86):
@@ -51,7 +65,13 @@ class X86Svm(_X86):
         MSR_IA32_CR_PAT: PAT_AT_BOOT,
         svm.MSR_AMD64_TSC_RATIO: svm.SVM_TSC_RATIO_DEFAULT,
     }
-    features: ClassVar[Mapping[str, bool]] = {**_X86.features, "avic": True, "sev": True, "tscratemsr": True}
+    features: ClassVar[Mapping[str, bool]] = {
+        **_X86.features,
+        "avic": True,
+        "sev": True,
+        "srso_bp_spec_reduce": False,
+        "tscratemsr": True,
+    }
     modules = (
         KVM,
         Module(
@@ -68,7 +88,9 @@ class X86Svm(_X86):
     )
 
     def foreign_on(self, k: Kernel) -> None:
-        """Set EFER.SVME."""
+        """Set EFER.SVME, unless somebody has."""
+        if k.read(MSR_EFER) & EFER_SVME:
+            raise KernelError(EBUSY)
         k.write(MSR_EFER, k.read(MSR_EFER) | EFER_SVME)
 
     def foreign_off(self, k: Kernel) -> None:
@@ -97,6 +119,7 @@ class X86Vmx(_X86):
         "l1tf_bug": False,
         "shadow_vmcs": True,
         "skip_vmentry_l1dflush": False,
+        "smt": False,
     }
     modules = (
         KVM,
@@ -110,7 +133,9 @@ class X86Vmx(_X86):
     )
 
     def foreign_on(self, k: Kernel) -> None:
-        """Set CR4.VMXE."""
+        """Set CR4.VMXE, unless somebody has."""
+        if k.read(CR4) & X86_CR4_VMXE:
+            raise KernelError(EBUSY)
         k.write(CR4, k.read(CR4) | X86_CR4_VMXE)
 
     def foreign_off(self, k: Kernel) -> None:

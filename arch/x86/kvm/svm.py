@@ -21,6 +21,7 @@ from arch.x86.kvm.sev import (
     snp_safe_alloc_page_node,
 )
 from arch.x86.kvm.svm_data import Svm, svm_cpu_data
+from arch.x86.kvm.svm_vm import kvm_svm, svm_vm_destroy, svm_vm_init
 from arch.x86.kvm.user_return import kvm_add_user_return_msr
 from arch.x86.kvm.x86 import kvm_x86_ops, kvm_x86_vendor_exit, kvm_x86_vendor_init
 from kvm_ref.errno import EBUSY, EIO, ENOMEM, EOPNOTSUPP, KernelError
@@ -211,6 +212,9 @@ svm_init_ops = kvm_x86_ops(
     enable_virtualization_cpu=svm_enable_virtualization_cpu,
     disable_virtualization_cpu=svm_disable_virtualization_cpu,
     emergency_disable_virtualization_cpu=svm_emergency_disable_virtualization_cpu,
+    vm_size=kvm_svm,
+    vm_init=svm_vm_init,
+    vm_destroy=svm_vm_destroy,
 )
 
 

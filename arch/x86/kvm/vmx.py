@@ -15,6 +15,7 @@ from arch.x86.kvm.vmx_setup import (
     vmx_hardware_setup,
     vmx_hardware_unsetup,
 )
+from arch.x86.kvm.vmx_vm import kvm_vmx, vmx_vm_destroy, vmx_vm_init
 from arch.x86.kvm.x86 import (
     X86,
     kvm_spurious_fault,
@@ -136,6 +137,9 @@ vt_init_ops = kvm_x86_ops(
     enable_virtualization_cpu=vmx_enable_virtualization_cpu,
     disable_virtualization_cpu=vmx_disable_virtualization_cpu,
     emergency_disable_virtualization_cpu=vmx_emergency_disable_virtualization_cpu,
+    vm_size=kvm_vmx,
+    vm_init=vmx_vm_init,
+    vm_destroy=vmx_vm_destroy,
 )
 
 

@@ -27,6 +27,7 @@ from arch.x86.kvm.clock import (
     pvclock_gtod_register_notifier,
     pvclock_gtod_unregister_notifier,
 )
+from arch.x86.kvm.kvm_host import kvm_arch
 from arch.x86.kvm.mmu import (
     kvm_mmu_vendor_module_exit,
     kvm_mmu_vendor_module_init,
@@ -47,6 +48,7 @@ from kvm_ref.linux.printk import BUG_ON, WARN_ON, pr_err
 from kvm_ref.linux.slab import kmem_cache, kmem_cache_create_usercopy, kmem_cache_destroy
 from kvm_ref.linux.smp import smp_call_function_single
 from kvm_ref.unwind import ladder, unchecked
+from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.virt.kvm_main import KvmMain
 from kvm_ref.virt.perf_callbacks import kvm_register_perf_callbacks, kvm_unregister_perf_callbacks
 from kvm_ref.vocabulary import NULL, kernel_function
@@ -56,7 +58,10 @@ PAT_WRITE_BACK = 6
 
 @attrs.frozen
 class kvm_x86_ops:
-    """A vendor's operations, of those that loading and unloading call (asm/kvm_host.h)."""
+    """A vendor's operations, of those that are called without a vCPU (asm/kvm_host.h).
+
+    Where the C has the size of a VM's structure, `vm_size` is the part of it that is x86's.
+    """
 
     name: str
     hardware_setup: Callable[[Kernel], None]
@@ -65,6 +70,9 @@ class kvm_x86_ops:
     enable_virtualization_cpu: Callable[[Kernel], None]
     disable_virtualization_cpu: Callable[[Kernel], None]
     emergency_disable_virtualization_cpu: Callable[[Kernel], None]
+    vm_size: type[kvm_arch]
+    vm_init: Callable[[Kernel, kvm], int | None]
+    vm_destroy: Callable[[Kernel, kvm], None]
 
 
 class X86(Statics):

@@ -2,7 +2,7 @@
 """Mirrors arch/arm64/kvm/hyp/pgtable.c: page tables for EL2.
 
 Mappings that lie close together share their tables. Here each brings a table of its own, so that
-every mapping can run out of memory.
+every mapping can run out of memory; one that is there already takes no other.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ class kvm_pgtable_mm_ops:
 class kvm_pgtable(kmemory):
     """A page table: its first page, and those that hang below it."""
 
-    __slots__ = ("mm_ops", "pgd", "tables")
+    __slots__ = ("mapped", "mm_ops", "pgd", "tables")
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self.mm_ops: kvm_pgtable_mm_ops | None = None
         self.pgd: pages | None = None
         self.tables: list[pages] = []
+        self.mapped: set[str] = set()
 
 
 @kernel_function(fails=(ENOMEM, EINVAL))
@@ -51,7 +52,9 @@ def hyp_map_walker(k: Kernel, pgt: kvm_pgtable) -> None:
 @kernel_function(fails=(ENOMEM, EINVAL), args=("addr", "prot"))
 def kvm_pgtable_hyp_map(k: Kernel, pgt: kvm_pgtable, addr: str, prot: str) -> None:
     """Map pages into EL2; a mapping that fails half-way keeps the tables it took."""
-    hyp_map_walker(k, pgt)
+    if addr not in pgt.mapped:
+        hyp_map_walker(k, pgt)
+        pgt.mapped.add(addr)
 
 
 @kernel_function(fails=(ENOMEM, EINVAL))

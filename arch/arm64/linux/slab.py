@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/slab.h: arrays of objects, in whichever way there is room."""
+
+from __future__ import annotations
+
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.slab import kmemory
+from kvm_ref.vocabulary import NULL, kernel_function
+
+
+@kernel_function(fails=NULL, acquires="kmalloc", args=("type",), symbol="__kvmalloc_node_noprof")
+def kvmalloc_objs(k: Kernel, type: str) -> kmemory | None:
+    """Allocate an array of `type`; its pages need not lie together."""
+    return kmemory(k.new(type))

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/kvm/x86.c: how a VM becomes an x86 one, and how that ends.
+
+Interrupt controllers, timers, filters and vCPUs come by ioctls on the VM, so the VM has none here.
+"""
+
+from __future__ import annotations
+
+
+from arch.x86.kvm.mmu_vm import kvm_mmu_init_vm, kvm_mmu_pre_destroy_vm, kvm_mmu_uninit_vm
+from arch.x86.kvm.page_track import kvm_page_track_cleanup, kvm_page_track_init
+from arch.x86.kvm.x86 import ops
+from kvm_ref.errno import EINVAL, ENOMEM, KernelError
+from kvm_ref.kernel import Kernel
+from kvm_ref.linux.debugfs import debugfs_create_file
+from kvm_ref.linux.slab import __vmalloc, kfree
+from kvm_ref.unwind import ladder
+from kvm_ref.virt.kvm_host import __kvm_arch_free_vm, kvm
+from kvm_ref.vocabulary import NULL, kernel_function
+
+KVM_X86_DEFAULT_VM = 0
+
+
+@kernel_function(fails=NULL)
+def kvm_arch_alloc_vm(k: Kernel) -> kvm | None:
+    """Allocate a VM with the vendor's part (arch/x86/include/asm/kvm_host.h)."""
+    vm_size = ops(k).vm_size
+    memory = __vmalloc(k, f"struct {vm_size.__name__}")
+    if not memory:
+        return None
+    vm = kvm(memory)
+    vm.arch = vm_size(vm.id)
+    return vm
+
+
+@kernel_function()
+def kvm_arch_free_vm(k: Kernel, kvm: kvm) -> None:
+    """Free a VM; kvm_arch_init_vm() need not have seen it."""
+    kfree(k, kvm.arch.hv_pa_pg)
+    __kvm_arch_free_vm(k, kvm)
+
+
+@kernel_function(fails=False)
+def kvm_is_vm_type_supported(k: Kernel, type: int) -> bool:
+    """Say whether there are VMs of a type; encrypted and protected ones are not in this model."""
+    return type == KVM_X86_DEFAULT_VM
+
+
+@kernel_function(fails=(EINVAL, ENOMEM))
+def kvm_arch_init_vm(k: Kernel, kvm: kvm, type: int) -> None:
+    """Make a VM an x86 one, and then the vendor's.
+
+    Raises:
+        KernelError: EINVAL, there are no VMs of that type; ENOMEM, there is no memory.
+    """
+    if not kvm_is_vm_type_supported(k, type):
+        raise KernelError(EINVAL)
+
+    with ladder(k) as goto:
+        with goto("out"):
+            kvm_page_track_init(k, kvm)
+
+        with goto("out_cleanup_page_track"):
+            kvm_mmu_init_vm(k, kvm)
+
+        with goto("out_uninit_mmu"):
+            ops(k).vm_init(k, kvm)
+
+        return
+
+    if goto.reached("out_uninit_mmu"):
+        kvm_mmu_uninit_vm(k, kvm)
+    if goto.reached("out_cleanup_page_track"):
+        kvm_page_track_cleanup(k, kvm)
+    goto.reached("out")
+    raise goto.error
+
+
+@kernel_function(fails=ENOMEM)
+def kvm_arch_post_init_vm(k: Kernel, kvm: kvm) -> None:
+    """Let the first vCPU that runs start the thread that takes split huge pages back.
+
+    It gives 0 always, but kvm_create_vm() is ready for a failure.
+    """
+
+
+@kernel_function(args=("work",))
+def cancel_delayed_work_sync(k: Kernel, work: str) -> None:
+    """Take `work` off its timer and queue, or wait until it has run (kernel/workqueue.c)."""
+
+
+@kernel_function()
+def kvm_arch_sync_events(k: Kernel, kvm: kvm) -> None:
+    """Stop what keeps the vCPUs' clocks together."""
+    cancel_delayed_work_sync(k, "kvmclock_sync_work")
+    cancel_delayed_work_sync(k, "kvmclock_update_work")
+
+
+@kernel_function()
+def kvm_arch_pre_destroy_vm(k: Kernel, kvm: kvm) -> None:
+    """Stop what runs in the background for a VM, while its routing is still there."""
+    kvm_mmu_pre_destroy_vm(k, kvm)
+
+
+@kernel_function()
+def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
+    """Undo kvm_arch_init_vm()."""
+    ops(k).vm_destroy(k, kvm)
+    kvm_mmu_uninit_vm(k, kvm)
+    kvm_page_track_cleanup(k, kvm)
+
+
+@kernel_function()
+def kvm_arch_create_vm_debugfs(k: Kernel, kvm: kvm) -> None:
+    """Make the file that counts reverse mappings (arch/x86/kvm/debugfs.c)."""
+    debugfs_create_file(k, "mmu_rmaps_stat", kvm.debugfs_dentry)

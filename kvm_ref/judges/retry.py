@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The judge of second attempts: what failed once can be had afterwards.
+
+A load into which no fault falls, of a module that is not loaded, works; so does the unload of one that
+is loaded and that nobody uses. Unless another hypervisor holds a CPU, which is no fault of KVM's.
+"""
+
+from __future__ import annotations
+
+from kvm_ref.errno import EEXIST
+from kvm_ref.judges.finding import Finding, verbs_of
+from kvm_ref.text import errno_name
+from kvm_ref.trace import Trace
+from kvm_ref.vocabulary import Vocabulary
+
+
+def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+    """Find loads and unloads that fail without a reason of their own, after an earlier failure."""
+    out: list[Finding] = []
+    loaded: list[str] = []
+    users = 0
+    foreign: set[str] = set()
+    failed = False
+    for number, step in enumerate(trace.steps):
+        if len(step.verbs) > 1 or step.results == [None]:
+            return out
+        verb, _, argument = step.verbs[0].partition("=")
+        result = step.results[0] or 0
+        injected = any(event[0] == "inject" for event in step.events or ())
+        bad = failed and not injected and result < 0
+        if (bad and verb == "load" and -result != EEXIST and not foreign) or (
+            bad and verb == "unload" and argument in loaded and not users
+        ):
+            message = f"{verbs_of(trace, number)} gives {errno_name(result)}, though nothing fails in it"
+            out.append(Finding(judge="retry", message=message, step=number))
+        failed = failed or injected
+        if result < 0:
+            continue
+        if verb == "load":
+            loaded.append(argument)
+        elif verb == "unload" and argument in loaded:
+            loaded.remove(argument)
+        elif verb in ("create-vm", "open-dev"):
+            users += 1
+        elif verb in ("close-vm", "close-dev"):
+            users -= 1
+        elif verb == "foreign-on":
+            foreign.add(argument)
+        elif verb == "foreign-off":
+            foreign.discard(argument)
+    return out

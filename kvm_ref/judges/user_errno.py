@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The judge of what the user gets: each call has a table of the errors that it may give.
+
+A module's init function hands on what it met, so nearly anything may come of a load; but not what
+only the kernel itself understands, nor what belongs to another kind of call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kvm_ref.errno import (
+    EAGAIN,
+    EBADF,
+    EBUSY,
+    EEXIST,
+    EFAULT,
+    EINTR,
+    EINVAL,
+    EIO,
+    EMFILE,
+    ENFILE,
+    ENODEV,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENXIO,
+    EOPNOTSUPP,
+    EPERM,
+    EWOULDBLOCK,
+    Errno,
+)  # fmt: skip
+from kvm_ref.judges.finding import Finding
+from kvm_ref.text import errno_name
+from kvm_ref.trace import Trace
+from kvm_ref.vocabulary import Vocabulary
+
+# By verb. Sources: init_module(2), delete_module(2), open(2), close(2); Documentation/virt/kvm/api.rst and
+# fs/file.c for KVM_CREATE_VM; kernel/cpu.c, kernel/power/suspend.c.
+MAY_GIVE: Mapping[str, frozenset[Errno]] = {
+    "load": frozenset(
+        {EAGAIN, EBUSY, EEXIST, EFAULT, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, EPERM}
+    ),
+    "unload": frozenset({EBUSY, EINTR, ENOENT, EPERM, EWOULDBLOCK}),
+    "open-dev": frozenset({EMFILE, ENFILE, ENODEV, ENOENT, ENOMEM}),
+    "close-dev": frozenset({EBADF}),
+    "create-vm": frozenset(
+        {EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENODEV, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}
+    ),
+    "close-vm": frozenset({EBADF}),
+    "offline": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
+    "online": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENODEV, EOPNOTSUPP, EPERM}),
+    "hotplug-fail": frozenset({EINVAL, EPERM}),
+    "suspend": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EPERM}),
+}  # fmt: skip
+
+
+def user_errno(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+    """Find verbs that gave the user what their table of errnos does not allow."""
+    out: list[Finding] = []
+    for number, step in enumerate(trace.steps):
+        for text, result in zip(step.verbs, step.results, strict=True):
+            allowed = MAY_GIVE.get(text.partition("=")[0])
+            if result and allowed is not None and -result not in allowed:
+                message = f"{text} gave {errno_name(result)}, which its table of errnos does not allow"
+                out.append(Finding(judge="user_errno", message=message, step=number))
+    return out

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The runs of a matrix: every fault of a scenario, or every pair, and the way back to a clean machine.
+
+A run without faults shows which calls can fail. With a fault in it, the run shows which calls can
+fail after that: those of the way back, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from kvm_ref.backend import Backend
+from kvm_ref.fault import Fault
+from kvm_ref.replay import Replay
+from kvm_ref.scenario import Scenario
+from kvm_ref.trace import Trace
+from kvm_ref.vocabulary import Vocabulary
+
+# Of each verb that a fault falls into, by number from 0: the faults, told from where that verb begins.
+Local = Mapping[int, tuple[Fault, ...]]
+
+
+@attrs.frozen
+class Plan:
+    """One run to be made.
+
+    Attributes:
+        text: the faults as text, "" for none.
+        scenario: what to run.
+        local: the faults, by the verb that they fall into.
+        length: how many verbs there are besides those that make the fault.
+    """
+
+    text: str
+    scenario: Scenario
+    local: Local = attrs.Factory(dict)
+    length: int = 0
+
+    @property
+    def number(self) -> int:
+        """The verb that the first fault falls into, or that follows those that make the fault."""
+        return min(self.local, default=len(self.scenario.verbs) - self.length)
+
+    @property
+    def first(self) -> Fault | None:
+        """The first fault, told from where its verb begins."""
+        return self.local[self.number][0] if self.local else None
+
+
+def scenarios(base: Scenario, backend: Backend) -> list[Scenario]:
+    """Return a scenario for each value of `enable_virt_at_load`, if `base` leaves it open."""
+    has = any(p.name == "enable_virt_at_load" for m in backend.modules for p in m.params)
+    if not has or any(name.endswith("enable_virt_at_load") for name in base.params):
+        return [base]
+    return [attrs.evolve(base, params={**base.params, "enable_virt_at_load": v}) for v in ("1", "0")]
+
+
+def faults_of(
+    trace: Trace, vocabulary: Vocabulary, *, edges: bool = False, after: tuple[int, int] = (-1, -1)
+) -> Iterator[tuple[Fault, int, Fault]]:
+    """Yield every fault that a run shows to be possible, in order.
+
+    Each comes with the verb that it falls into and with the same fault told from there. Calls that
+    release are left out: they fail only where there is nothing to release.
+
+    Args:
+        trace: the run, a step for each verb.
+        vocabulary: the functions that the trace names.
+        edges: of calls that are repeated for each CPU, only the first and the last.
+        after: the step and the place in it behind which the calls are.
+    """
+    hits = list(_hits(trace, vocabulary))
+    cpus: dict[str, set[int]] = {}
+    last: dict[tuple[object, ...], int] = {}
+    for n, (function, cpu, _, can, place) in enumerate(hits):
+        cpus.setdefault(function, set()).add(cpu)
+        if can:
+            last[place] = n
+    count: dict[tuple[object, ...], int] = {}
+    begun: set[tuple[object, ...]] = set()
+    for n, (function, cpu, at, can, place) in enumerate(hits):
+        number = at[0]
+        where = cpu if len(cpus[function]) > 1 else None
+        nth = count[function, where] = count.get((function, where), 0) + 1
+        local = count[function, where, number] = count.get((function, where, number), 0) + 1
+        if not can or at <= after or (edges and place in begun and last[place] != n):
+            continue
+        begun.add(place)
+        facts = vocabulary[function]
+        effects: list[str | None] = [None] if facts.fails else []
+        if facts.effect:
+            effects.append(f"system_state={facts.effect}")
+        for effect in effects:
+            fault = Fault(function, nth, where, effect=effect)
+            yield fault, number, attrs.evolve(fault, nth=local)
+
+
+# A call that can fail: the function, the CPU, the verb and the place in it, whether this call can, and
+# where it stands.
+_Hit = tuple[str, int, tuple[int, int], bool, tuple[object, ...]]
+
+
+def _hits(trace: Trace, vocabulary: Vocabulary) -> Iterator[_Hit]:
+    for number, step in enumerate(trace.steps):
+        # Other tasks run while their caller waits, so one stack holds the calls of all.
+        stack: list[str] = []
+        for n, (kind, at, function, args, _) in enumerate(step.events or ()):
+            if kind == "enter":
+                facts = vocabulary.get(function)
+                if facts and (facts.fails or facts.effect):
+                    can = not facts.only_if or (args or {}).get(facts.only_if) not in (False, None, "NULL")
+                    can = can and not facts.releases
+                    yield function, at.cpu, (number, n), can, (number, function, *stack)
+                stack.append(function)
+            elif kind == "exit":
+                stack.pop()
+
+
+def plans(
+    base: Scenario, backend: Backend, replay: Replay, *, edges: bool = False, faults: int = 1
+) -> Iterator[Plan]:
+    """Yield every run of the matrix for one scenario; the first has no fault.
+
+    Args:
+        base: the scenario.
+        backend: its backend.
+        replay: runs it.
+        edges: of calls that are repeated for each CPU, fail only the first and the last.
+        faults: how many faults a run has at most, 1 or 2.
+    """
+    yield Plan("", base, length=len(base.verbs))
+    clean, _ = replay.run(base)
+    for fault, number, local in faults_of(clean, Vocabulary.of(backend), edges=edges):
+        plan = Plan(str(fault), attrs.evolve(base, faults=(fault,)), {number: (local,)})
+        yield plan
+        if faults > 1:
+            yield from _pairs(plan, backend, replay, edges=edges)
+    if type(backend).foreign_on is not Backend.foreign_on:
+        online = base.cpus.online
+        for cpu in (online[0], online[-1]) if edges and len(online) > 1 else online:
+            yield Plan(
+                f"foreign-on={cpu}",
+                attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)),
+                length=len(base.verbs),
+            )
+
+
+def _pairs(plan: Plan, backend: Backend, replay: Replay, *, edges: bool) -> Iterator[Plan]:
+    # The fault of a plan, together with every one that is possible behind it.
+    trace, fired = replay.run(plan.scenario, plan.local)
+    if not fired:
+        return
+    events = trace.steps[plan.number].events or []
+    struck = next(n for n, event in enumerate(events) if event[0] == "inject")
+    for fault, number, local in faults_of(
+        trace, Vocabulary.of(backend), edges=edges, after=(plan.number, struck)
+    ):
+        both = {**plan.local, number: (*plan.local.get(number, ()), local)}
+        yield Plan(
+            f"{plan.text} {fault}",
+            attrs.evolve(plan.scenario, faults=(*plan.scenario.faults, fault)),
+            both,
+        )
+
+
+def tidied(trace: Trace, after: int) -> tuple[str, ...]:
+    """Return the verbs that bring a machine back to where it was, and then load and unload once more.
+
+    There are none if the machine has stopped, or if it loaded and unloaded cleanly at the end anyway.
+
+    Args:
+        trace: what came of it.
+        after: the verb that the last fault fell into.
+    """
+    steps = [(*step.verbs[0].partition("=")[::2], step.results[0]) for step in trace.steps]
+    if any(result is None for *_, result in steps) or not any(verb == "load" for verb, *_ in steps):
+        return ()
+    last = [(verb, result) for verb, _, result in steps[-2:]]
+    if last == [("load", 0), ("unload", 0)] and after < len(steps) - 2:
+        return ()
+    loaded: list[str] = []
+    count = {"vm": 0, "dev": 0}
+    undone: dict[str, None] = {}
+    for verb, argument, result in steps:
+        name, _, what = verb.partition("-")
+        if result != 0:
+            continue
+        if verb == "load":
+            loaded.append(argument)
+        elif verb == "unload" and argument in loaded:
+            loaded.remove(argument)
+        elif what in count:
+            count[what] += 1 if name in ("create", "open") else -1
+        elif verb in _UNDONE_BY:
+            undone[f"{_UNDONE_BY[verb]}={argument}"] = None
+        elif verb in _UNDONE_BY.values():
+            undone.pop(f"{verb}={argument}", None)
+    # CPUs come online before another hypervisor gives them back.
+    out = ["close-vm"] * count["vm"] + ["close-dev"] * count["dev"] + sorted(undone, reverse=True)
+    out += [f"unload={name}" if name else "unload" for name in reversed(loaded)]
+    name = next(argument for verb, argument, _ in reversed(steps) if verb == "load")
+    suffix = f"={name}" if name else ""
+    return (*out, f"load{suffix}", f"unload{suffix}")
+
+
+_UNDONE_BY = {"offline": "online", "foreign-on": "foreign-off"}

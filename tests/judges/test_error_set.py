@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The judge of error labels, on traces made by hand."""
+
+from __future__ import annotations
+
+import pytest
+from tape import Tape, vocabulary
+
+from kvm_ref.judges.error_set import error_set
+
+SVM = vocabulary()
+
+
+def found(jumped: object, returned: object) -> list[tuple[str, str]]:
+    tape = Tape()
+    tape.enter("kvm_init")
+    tape.event("goto", "kvm_init", jumped, label="err_virt")
+    tape.leave("kvm_init", returned)
+    tape.step("load")
+    return [(f.label, f.message) for f in error_set(tape.trace(), SVM)]
+
+
+def test_a_jump_with_an_error_that_is_returned() -> None:
+    """What C does as a rule is no finding."""
+    assert found(-5, -5) == []
+
+
+@pytest.mark.parametrize("value", [0, None, 3])
+def test_a_jump_without_an_error(value: object) -> None:
+    """Whoever unwinds has an error set."""
+    assert found(value, -5) == [
+        ("kvm_init:err_virt", f"kvm_init() jumps to err_virt without an error: {value}")
+    ]
+
+
+def test_success_after_unwinding() -> None:
+    """A ladder that unwound does not return 0."""
+    assert found(-5, 0) == [("kvm_init:err_virt", "kvm_init() returns 0 after it jumped to err_virt")]
+
+
+def test_a_jump_that_is_not_over() -> None:
+    """In a trace that ends before the function does, only the jump is judged."""
+    tape = Tape()
+    tape.enter("kvm_init")
+    tape.event("goto", "kvm_init", -5, label="err_virt")
+    tape.step("load")
+    assert error_set(tape.trace(), SVM) == []
