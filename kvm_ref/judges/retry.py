@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from kvm_ref.errno import EEXIST
 from kvm_ref.judges.finding import Finding, verbs_of
+from kvm_ref.judges.index import Index, index
 from kvm_ref.text import errno_name
-from kvm_ref.trace import Trace
+from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
@@ -26,14 +27,14 @@ def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
             return out
         verb, _, argument = step.verbs[0].partition("=")
         result = step.results[0] or 0
-        injected = any(event[0] == "inject" for event in step.events or ())
+        injected = _injected(index(step, vocabulary))
         bad = failed and not injected and result < 0
         if (bad and verb == "load" and -result != EEXIST and not foreign) or (
             bad and verb == "unload" and argument in loaded and not users
         ):
             message = f"{verbs_of(trace, number)} gives {errno_name(result)}, though nothing fails in it"
             out.append(Finding(judge="retry", message=message, step=number))
-        failed = failed or injected
+        failed = failed or bool(injected)
         if result < 0:
             continue
         if verb == "load":
@@ -49,3 +50,10 @@ def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         elif verb == "foreign-off":
             foreign.discard(argument)
     return out
+
+
+def _injected(seen: Index) -> list[Event]:
+    key = ("retry", 0)
+    if key not in seen.found:
+        seen.found[key] = [event for event in seen.events if event[0] == "inject"]
+    return seen.found[key]

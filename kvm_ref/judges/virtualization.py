@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kvm_ref.judges.finding import Finding, verbs_of
+from kvm_ref.judges.index import Index, index
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -19,6 +20,7 @@ _TELLING = frozenset({
     "kvm_arch_enable_virtualization_cpu", "kvm_arch_disable_virtualization_cpu", "kvm_enable_virtualization",
     "kvm_disable_virtualization", "kvm_init_virtualization", "kvm_uninit_virtualization", "kvm_shutdown", "_cpu_up", "_cpu_down",
 })  # fmt: skip
+_MOVING = ("_cpu_up", "_cpu_down")
 
 
 class _Machine:
@@ -46,16 +48,8 @@ def virtualization(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     out: list[Finding] = []
     machine = _Machine(trace)
     for number, step in enumerate(trace.steps):
-        down: list[int] = []
-        for kind, at, function, args, value in step.events or ():
-            if function not in _TELLING or kind == "goto":
-                continue
-            if kind == "enter":
-                if function in ("_cpu_up", "_cpu_down"):
-                    down.append(int((args or {}).get("cpu", -1)))
-            elif kind == "exit":
-                cpu = down.pop() if function in ("_cpu_up", "_cpu_down") else at.cpu
-                _note(machine, function, cpu, value)
+        for function, cpu, value in _told(index(step, vocabulary)):
+            _note(machine, function, cpu, value)
         if None in step.results and not machine.shut_down:
             break
         for verb, result in zip(step.verbs, step.results, strict=True):
@@ -68,6 +62,24 @@ def virtualization(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
                 text = f"{message} after {verbs_of(trace, number)}"
                 out.append(Finding(judge="virtualization", message=text, step=number, resource=what))
     return out
+
+
+def _told(seen: Index) -> list[tuple[str, int, object]]:
+    # What the calls of a step tell: the function, the CPU that it is about, and what it returned.
+    key = ("virtualization", 0)
+    if key not in seen.found:
+        out: list[tuple[str, int, object]] = []
+        moving: list[int] = []
+        for kind, at, function, args, value in [e for e in seen.events if e[2] in _TELLING]:
+            if function not in _MOVING:
+                if kind == "exit":
+                    out.append((function, at.cpu, value))
+            elif kind == "enter":
+                moving.append(int((args or {}).get("cpu", -1)))
+            elif kind == "exit":
+                out.append((function, moving.pop(), value))
+        seen.found[key] = out
+    return seen.found[key]
 
 
 def _note(machine: _Machine, function: str, cpu: int, value: object) -> None:
