@@ -6,7 +6,6 @@ Interrupt controllers, timers, filters and vCPUs come by ioctls on the VM, so th
 
 from __future__ import annotations
 
-
 from arch.x86.kvm.mmu_vm import kvm_mmu_init_vm, kvm_mmu_pre_destroy_vm, kvm_mmu_uninit_vm
 from arch.x86.kvm.page_track import kvm_page_track_cleanup, kvm_page_track_init
 from arch.x86.kvm.x86 import ops
