@@ -18,6 +18,7 @@ from kvm_ref import backend as backends
 from kvm_ref.scenario import Cpus, Scenario, look, machine, perform, run
 
 LOAD = ("load", "unload", "load", "unload")
+LIFE = ("load", "create-vm", "close-vm", "unload")
 
 
 def best(function: Callable[[], object], times: int = 5) -> float:
@@ -30,16 +31,18 @@ def best(function: Callable[[], object], times: int = 5) -> float:
     return min(taken)
 
 
-def process(*command: str) -> float:
+def process(*command: str, times: int = 5) -> float:
     """Return the seconds that a command takes as a whole process, its modules compiled before."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return best(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=False, env=environment))
+    return best(
+        lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=False, env=environment), times
+    )
 
 
-def per_event(cpus: int) -> float:
-    """Return the microseconds that one event of loading and unloading costs."""
+def per_event(cpus: int, verbs: tuple[str, ...] = LOAD) -> float:
+    """Return the microseconds that one event of a scenario costs."""
     backend = backends.load("x86-svm")
-    scenario = Scenario("x86-svm", LOAD, cpus=Cpus.of(tuple(range(cpus))))
+    scenario = Scenario("x86-svm", verbs, cpus=Cpus.of(tuple(range(cpus))))
     events = sum(len(step.events or ()) for step in run(scenario, backend).trace.steps)
     return best(lambda: run(scenario, backend), 3 if cpus > 256 else 20) / events * 1e6
 
@@ -71,11 +74,30 @@ def traced_over_bare() -> tuple[float, float]:
     return best(traced, 500) * 1e6, best(bare, 500) * 1e6
 
 
+def pairs(jobs: int) -> float:
+    """Return the seconds that every pair of faults in the life of a VM takes, as a whole process."""
+    command = [
+        "-m",
+        "kvm_ref",
+        "matrix",
+        "--backend",
+        "x86-svm",
+        "--faults",
+        "2",
+        "--jobs",
+        str(jobs),
+        "--",
+        *LIFE,
+    ]
+    return process(sys.executable, *command, times=2)
+
+
 def main() -> None:
     """Print all figures."""
     gc.disable()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if cores:
+        os.sched_setaffinity(0, {min(cores)})
     python = sys.executable
     bare_start = process(python, "-c", "pass")
     print(
@@ -87,6 +109,14 @@ def main() -> None:
     for cpus in (64, 1024, 4096):
         cost = per_event(cpus)
         print(f"per event, {cpus:>4} CPUs                 {cost:8.3f} us   x {cost / small:.2f}")
+    print(f"per event, life of a VM              {per_event(4, LIFE):8.3f} us")
+    one = pairs(1)
+    print(f"all pairs of faults, life of a VM    {one:8.3f} s")
+    if len(cores) > 1:
+        os.sched_setaffinity(0, cores)
+        two = pairs(2)
+        print(f"the same with --jobs 2               {two:8.3f} s    x {two / one:.2f}")
+        os.sched_setaffinity(0, {min(cores)})
     traced, bare = traced_over_bare()
     print(f"traced load over bare calls          {traced:8.0f} us / {bare:.0f} us = {traced / bare:.1f}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Command
 
 from kvm_ref.compare import Comparison, against_model, compare, scenario_of
 from kvm_ref.misuse import Misuse
@@ -56,6 +57,13 @@ def test_the_model_does_what_the_kernel_did(name: str) -> None:
     assert found.equal == sum(len(s["events"] or []) for s in recorded["steps"])
     assert found.equal == EVENTS[name]
     assert bool(found.note) == (name == "load0_createvm2.json")
+
+
+def test_a_mislabelled_trace_is_told_of(kvm_ref: Command) -> None:
+    """compare says so in a line of its own, and it is no difference."""
+    done = kvm_ref("compare", str(DATA / "load0_createvm2.json"))
+    assert done.status == 0
+    assert done.lines[1].endswith("is mislabelled: its events are those of enable_virt_at_load=0")
 
 
 def test_a_trace_that_is_mislabelled() -> None:

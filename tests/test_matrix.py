@@ -33,6 +33,20 @@ def faults(kvm_ref: Command, *args: str) -> list[str]:
     return [row["fault"] for row in rows(kvm_ref, *args)]
 
 
+def test_two_faults_at_most(kvm_ref: Command) -> None:
+    """--faults takes 1 or 2."""
+    done = kvm_ref("matrix", "--backend", "mips", "--faults", "3")
+    assert (done.status, done.err) == (
+        2,
+        "kvm-ref: malformed --faults '3': expected 1, or 2 for every pair\n",
+    )
+    pairs = kvm_ref(
+        "matrix", "--backend", "loongarch", "--cpus", "1", "--faults", "2", "--format", "json", "load"
+    ).json
+    assert max(len(run["fault"].replace("reboot-at ", "").split()) for run in pairs["runs"]) == 2
+    assert all(run["retry"] in ([], [0, 0], [0, 0, 0]) for run in pairs["runs"])
+
+
 def test_the_faults_of_a_load_without_enabling(kvm_ref: Command) -> None:
     """kvm_mips_init() (arch/mips/kvm/mips.c) and kvm_init(), call by call, of those that can fail."""
     args = ("--backend", "mips", "--cpus", "2", "--param", "enable_virt_at_load=0", "load")

@@ -69,6 +69,7 @@ def test_the_single_faults_come_first_and_once() -> None:
         ("load reboot", ()),
         ("offline=1", ()),
         ("load create-vm unload", ("close-vm", "unload", "load", "unload")),
+        ("load suspend unload unload", ("load", "unload")),
     ],
 )
 def test_what_clears_up(verbs: str, more: tuple[str, ...]) -> None:

@@ -42,6 +42,12 @@ def test_what_the_kernel_says(verbs: str, given: list[int | None]) -> None:
     assert results(*verbs.split()) == given
 
 
+def test_a_hypervisor_that_finds_the_cpu_taken() -> None:
+    """Another hypervisor is refused where virtualization is on, and where the CPU does not run (ENXIO)."""
+    assert results("load", "foreign-on=0", "unload", "foreign-on=0", backend="x86-vmx") == [0, -16, 0, 0]
+    assert results("offline=1", "foreign-on=1", backend="x86-vmx") == [0, -6]
+
+
 @pytest.mark.parametrize("verb", ["reboot", "poweroff", "halt", "kexec"])
 def test_nothing_follows_the_end(verb: str) -> None:
     """After the machine went down no verb runs; kvm_shutdown() has run on every CPU (kernel/reboot.c)."""

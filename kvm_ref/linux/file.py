@@ -109,7 +109,9 @@ def close_fd(k: Kernel, fd: int) -> None:
     Raises:
         KernelError: EBADF, it is not open.
     """
-    opened = k[Files].fdt.pop(fd, None)
+    fdt = k[Files].fdt
+    opened = fdt.get(fd)
     if opened is None:
         raise KernelError(EBADF)
+    del fdt[fd]
     fput(k, opened)

@@ -119,6 +119,13 @@ def test_an_offline_cpu_is_to_be_off() -> None:
     ]
 
 
+def test_verbs_that_fail_count_for_nothing() -> None:
+    """A VM that was not made is none, and one that was not closed is one still."""
+    trace = go("x86-svm", "load", "create-vm", "create-vm", "close-vm=7", fail="init_srcu_struct").trace
+    assert [step.results for step in trace.steps] == [[0], [-12], [0], [-9]]
+    assert virtualization(trace, SVM) == []
+
+
 def test_what_cannot_be_judged() -> None:
     """The log of a kernel shows too little; after a BUG nothing is said."""
     assert virtualization(kernel_trace("load_default"), SVM) == []
