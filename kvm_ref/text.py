@@ -25,7 +25,7 @@ def errno_name(value: object) -> str:
 
 def _args(args: dict[str, Any] | None) -> str:
     # What is acquired or released is often named by another argument too: then it is shown once.
-    plain = {k: v for k, v in (args or {}).items() if k != "line"}
+    plain = {k: v for k, v in (args or {}).items() if k != "line" and v != ""}
     obj = plain.pop("obj", None)
     shown = [str(v) for v in plain.values()]
     return ", ".join(shown if obj is None or str(obj) in shown else [*shown, str(obj)])

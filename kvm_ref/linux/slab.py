@@ -59,13 +59,13 @@ def kmalloc(k: Kernel, type: str) -> kmemory | None:
     symbol="__kmalloc_cache_noprof",
     alias={"arg2": "size"},
 )
-def kzalloc(k: Kernel, type: str, size: int = 0) -> kmemory | None:
+def kzalloc(k: Kernel, type: str, size: int | str = "") -> kmemory | None:
     """Allocate a zeroed `type`, whose size the compiler knows (include/linux/slab.h).
 
     Args:
         k: the machine.
         type: what is allocated.
-        size: its bytes, given where faults of a built kernel ask for them.
+        size: its bytes, given where faults of a built kernel ask for them; "" if they do not.
     """
     return kmemory(k.new(type))
 
