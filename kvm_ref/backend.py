@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module
 from kvm_ref.misuse import Misuse, nearest
-from kvm_ref.virt.kvm_host import kvm
+
+if TYPE_CHECKING:
+    from kvm_ref.virt.kvm_host import kvm
 
 GROUP = "kvm_ref.backends"
 
@@ -39,6 +41,7 @@ class Backend:
         kvm_arch_alloc_vm, kvm_arch_free_vm, kvm_arch_post_init_vm, kvm_arch_pre_destroy_vm,
             kvm_arch_create_vm_debugfs, kvm_arch_flush_shadow_all, kvm_arch_sync_events: optional; None means the function of
             include/linux/kvm_host.h, the weak one, or an empty one.
+        arch_suspend_possible: the machine can suspend to memory (CONFIG_ARCH_SUSPEND_POSSIBLE).
         kvm_vm_stats_desc, kvm_vcpu_stats_desc: the names of the statistics of a VM and of its
             CPUs; one of each kind stands for all.
     """
@@ -66,6 +69,7 @@ class Backend:
     kvm_arch_create_vm_debugfs: Callable[[Kernel, kvm], None] | None = None
     kvm_arch_flush_shadow_all: Callable[[Kernel, kvm], None] | None = None
     kvm_arch_sync_events: Callable[[Kernel, kvm], None] | None = None
+    arch_suspend_possible: ClassVar[bool] = True
     kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)
     kvm_vcpu_stats_desc: ClassVar[tuple[str, ...]] = ("halt_successful_poll",)
 

@@ -7,12 +7,13 @@ misuse.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import attrs
 
 from kvm_ref.backend import Backend
-from kvm_ref.errno import EBADF, EINVAL, ENOENT, ENXIO, KernelError
+from kvm_ref.errno import EBADF, EBUSY, EINVAL, EMFILE, ENOENT, ENXIO, ERANGE, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.cpu import Cpuhp
@@ -48,7 +49,12 @@ def _chain(backend: Backend, name: str | None) -> list[modules.Module]:
 
 
 def modprobe(k: Kernel, name: str | None) -> None:
-    """Load a module, and first those it depends on (the command modprobe)."""
+    """Load a module, and first those it depends on, as modprobe does.
+
+    Raises:
+        KernelError: EEXIST, it is loaded already, which the system call says and modprobe would not; or what
+            its init function gives.
+    """
     *depends, module = _chain(k.arch, name)
     for needed in depends:
         if not modules.find_module(k, needed.name):
@@ -60,10 +66,13 @@ def rmmod(k: Kernel, name: str | None) -> None:
     """Unload a module (the command rmmod).
 
     Raises:
-        KernelError: EBUSY ("Module is in use"), or what delete_module() gives.
+        KernelError: EBUSY ("Module is in use") by another module or by files, or what delete_module() gives.
     """
     module = _chain(k.arch, name)[-1]
     dependants = tuple(m.name for m in k.arch.modules if module.name in m.depends)
+    # The command looks before it asks the kernel, whose own answer would be EWOULDBLOCK.
+    if any(modules.find_module(k, m) for m in dependants) or k[modules.Modules].refcount.get(module.name):
+        raise KernelError(EBUSY)
     modules.delete_module(k, module, dependants)
 
 
@@ -71,7 +80,11 @@ def _open(k: Kernel) -> int:
     # open("/dev/kvm"): the node is there while the device is registered.
     if not any(misc.minor == KVM_MINOR for misc in k[Misc].misc_list):
         raise KernelError(ENOENT)
-    return k[Files].install(misc_open(k, KVM_MINOR))
+    fd = k[Files].free()
+    if fd is None:
+        raise KernelError(EMFILE)
+    k[Files].fdt[fd] = misc_open(k, KVM_MINOR)
+    return fd
 
 
 def open_dev(k: Kernel, argument: str | None) -> None:
@@ -128,21 +141,31 @@ def _possible(k: Kernel, text: str | None, verb: str) -> int:
 
 
 def offline(k: Kernel, argument: str | None) -> None:
-    """Take a CPU down: echo 0 to its file ``online`` in sysfs."""
-    cpu_device_down(k, _possible(k, argument, "offline"))
+    """Take a CPU down: echo 0 to its file ``online`` in sysfs; one that is down stays so."""
+    cpu = _possible(k, argument, "offline")
+    if cpu in k.online:
+        cpu_device_down(k, cpu)
 
 
 def online(k: Kernel, argument: str | None) -> None:
-    """Bring a CPU up: echo 1 to its file ``online`` in sysfs."""
-    cpu_device_up(k, _possible(k, argument, "online"))
+    """Bring a CPU up: echo 1 to its file ``online`` in sysfs; one that is up stays so."""
+    cpu = _possible(k, argument, "online")
+    if cpu not in k.online:
+        cpu_device_up(k, cpu)
 
 
 def hotplug_fail(k: Kernel, argument: str | None) -> None:
-    """Let a CPU's next walk over a state fail there: echo the state to its file ``hotplug/fail``."""
+    """Let a CPU's next walk over a state fail there: echo the state to its file ``hotplug/fail``.
+
+    Raises:
+        KernelError: ERANGE, the number is none of an int; EINVAL, there is no such state.
+    """
     number, _, state = (argument or "").partition(":")
     cpu = _possible(k, number, "hotplug-fail")
     names = {step.name: n for n, step in k[Cpuhp].cpuhp_hp_states.items()}
-    if state.lstrip("-").isdigit():
+    if re.fullmatch(r"[+-]?[0-9]+", state):
+        if len(state) > 11 or not -(1 << 31) <= int(state) < 1 << 31:
+            raise KernelError(ERANGE)
         write_cpuhp_fail(k, cpu, int(state))
     elif state in names:
         write_cpuhp_fail(k, cpu, names[state])
@@ -151,7 +174,13 @@ def hotplug_fail(k: Kernel, argument: str | None) -> None:
 
 
 def suspend(k: Kernel, argument: str | None) -> None:
-    """Suspend to memory, and wake up at once: echo mem to /sys/power/state."""
+    """Suspend to memory, and wake up at once: echo mem to /sys/power/state.
+
+    Raises:
+        KernelError: EINVAL, the architecture cannot; or what pm_suspend() gives.
+    """
+    if not k.arch.arch_suspend_possible:
+        raise KernelError(EINVAL)
     pm_suspend(k)
 
 

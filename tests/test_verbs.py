@@ -30,7 +30,11 @@ def results(*verbs: str, backend: str = "x86-svm", fail: str = "", **more: objec
         ("load open-dev create-vm close-dev unload close-vm unload", [0, 0, 0, 0, -16, 0, 0]),
         ("load load unload unload", [0, -17, 0, -2]),  # EEXIST, ENOENT: kernel/module/main.c
         ("offline=0 offline=1", [0, -16]),  # EBUSY: the last CPU
-        ("offline=1 online=1 online=1", [0, 0, 0]),  # the last has nothing to do: kernel/cpu.c
+        ("offline=1 offline=1 online=1 online=1", [0] * 4),  # nothing to do: device_offline()
+        (
+            "load hotplug-fail=1:99999999999 hotplug-fail=1:--5 hotplug-fail=1:+148 offline=1",
+            [0, -34, -22, 0, -11],
+        ),
         ("hotplug-fail=1:nosuch", [-22]),
         ("hotplug-fail=1:kvm/cpu:online load hotplug-fail=1:kvm/cpu:online", [-22, 0, 0]),
         ("load hotplug-fail=1:148 offline=1 offline=1", [0, 0, -11, 0]),
@@ -46,6 +50,11 @@ def test_a_hypervisor_that_finds_the_cpu_taken() -> None:
     """Another hypervisor is refused where virtualization is on, and where the CPU does not run (ENXIO)."""
     assert results("load", "foreign-on=0", "unload", "foreign-on=0", backend="x86-vmx") == [0, -16, 0, 0]
     assert results("offline=1", "foreign-on=1", backend="x86-vmx") == [0, -6]
+
+
+def test_s390_does_not_suspend() -> None:
+    """It does not select ARCH_SUSPEND_POSSIBLE, so there is no "mem" to write (kernel/power/main.c)."""
+    assert results("load", "suspend", "unload", backend="s390") == [0, -22, 0]
 
 
 @pytest.mark.parametrize("verb", ["reboot", "poweroff", "halt", "kexec"])
@@ -66,6 +75,7 @@ def test_the_table_of_descriptors_can_be_full() -> None:
     """get_unused_fd_flags() gives -EMFILE when as many are open as may be (fs/file.c)."""
     room = RLIMIT_NOFILE - FIRST
     assert results("load", *["open-dev"] * (room - 1), "create-vm")[-1] == -24
+    assert results("load", *["open-dev"] * (room + 1), "create-vm")[-2:] == [-24, -24]
     assert results("load", "create-vm", fail="get_unused_fd_flags") == [0, -24]
 
 

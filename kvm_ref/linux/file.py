@@ -47,11 +47,9 @@ class Files(Statics):
     def __init__(self) -> None:
         self.fdt: dict[int, file | None] = {}
 
-    def install(self, opened: file) -> int:
-        """Let the lowest free descriptor refer to a file, as open(2) does, and return it."""
-        fd = next(n for n in range(FIRST, RLIMIT_NOFILE) if n not in self.fdt)
-        self.fdt[fd] = opened
-        return fd
+    def free(self) -> int | None:
+        """Return the lowest free descriptor, or None if as many are open as may be."""
+        return next((fd for fd in range(FIRST, RLIMIT_NOFILE) if fd not in self.fdt), None)
 
 
 @kernel_function(fails=EMFILE, acquires="fd", obj="r")
@@ -61,12 +59,12 @@ def get_unused_fd_flags(k: Kernel) -> int:
     Raises:
         KernelError: EMFILE, as many are open as may be.
     """
-    fdt = k[Files].fdt
-    for fd in range(FIRST, RLIMIT_NOFILE):
-        if fd not in fdt:
-            fdt[fd] = None
-            return fd
-    raise KernelError(EMFILE)
+    g = k[Files]
+    fd = g.free()
+    if fd is None:
+        raise KernelError(EMFILE)
+    g.fdt[fd] = None
+    return fd
 
 
 @kernel_function(releases="fd", obj="fd")

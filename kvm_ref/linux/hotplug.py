@@ -101,6 +101,7 @@ def _cpu_down(k: Kernel, cpu: int, target: int) -> None:
         raise KernelError(EINVAL)
 
     st = cpuhp_state(k, cpu)
+    ret: KernelError | None = None
     with ladder(k) as goto:
         cpus_write_lock(k)
 
@@ -113,22 +114,24 @@ def _cpu_down(k: Kernel, cpu: int, target: int) -> None:
         # The hotplug thread may have been asked to stop above this; then nothing is left to do.
         if st.state <= CPUHP_TEARDOWN_CPU:
             st.target = target
-            with goto("out"):
-                try:
-                    cpuhp_down_callbacks(k, cpu, st, target)
-                except KernelError:
-                    if st.state < prev_state:
-                        if st.state == CPUHP_TEARDOWN_CPU:
-                            cpuhp_reset_state(st, prev_state)
-                            with unchecked:
-                                __cpuhp_kick_ap(k, cpu, st)
-                        else:
-                            WARN_ON(k, True, f"DEAD callback error for CPU{cpu}")
-                    raise
+            try:
+                cpuhp_down_callbacks(k, cpu, st, target)
+            except KernelError as error:
+                # Not a jump: the label stands below.
+                ret = error.with_traceback(None)
+                if st.state < prev_state:
+                    if st.state == CPUHP_TEARDOWN_CPU:
+                        cpuhp_reset_state(st, prev_state)
+                        with unchecked:
+                            __cpuhp_kick_ap(k, cpu, st)
+                    else:
+                        WARN_ON(k, True, f"DEAD callback error for CPU{cpu}")
     goto.reached("out")
     cpus_write_unlock(k)
     if goto.failed:
         raise goto.error
+    if ret:
+        raise ret
 
 
 @kernel_function(fails=EINVAL, args=("cpu", "target"))

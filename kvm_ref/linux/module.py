@@ -198,15 +198,17 @@ def delete_module(k: Kernel, module: Module, dependants: tuple[str, ...]) -> Non
     """Run a module's exit function and unload it.
 
     Raises:
-        KernelError: it is not loaded or built in (ENOENT), others depend on it (EWOULDBLOCK), it
-            is in use or has no exit function (EBUSY).
+        KernelError: it is not loaded or built in (ENOENT), others depend on it or refer to it
+            (EWOULDBLOCK), or it has no exit function (EBUSY).
     """
     if module.builtin or not find_module(k, module.name):
         raise KernelError(ENOENT)
     if any(find_module(k, name) for name in dependants):
         raise KernelError(EWOULDBLOCK)
-    if module.exit is None or k[Modules].refcount.get(module.name):
+    if module.exit is None:
         raise KernelError(EBUSY)
+    if k[Modules].refcount.get(module.name):
+        raise KernelError(EWOULDBLOCK)
     module.exit(k)
     free_module(k, module.name)
 

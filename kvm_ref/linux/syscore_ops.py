@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvm_ref.errno import EBUSY
+from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.linux.hotplug import pm_wakeup_pending
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import pr_err
 from kvm_ref.unwind import ladder
@@ -69,6 +70,10 @@ def syscore_suspend(k: Kernel) -> None:
 
     Source: drivers/base/syscore.c.
     """
+    # Something may be about to wake the system already; then nothing was called that needs undoing.
+    if pm_wakeup_pending(k):
+        raise KernelError(EBUSY)
+
     done: list[syscore] = []
     with ladder(k) as goto:
         for ops in reversed(k[Syscore].syscore_list):

@@ -8,5 +8,5 @@ from kvm_ref.vocabulary import kernel_function
 
 
 @kernel_function(config="KVM_PRIVATE_MEM")
-def kvm_gmem_init(k: Kernel, module: str) -> None:
+def kvm_gmem_init(k: Kernel, module: str | None) -> None:
     """Let the files of guest memory hold a reference to `module`. It cannot fail in 6.12."""

@@ -237,7 +237,7 @@ def kvm_init_debug(k: Kernel) -> None:
 
 
 @kernel_function(fails=ENOMEM)
-def kvm_init(k: Kernel, module: str) -> None:
+def kvm_init(k: Kernel, module: str | None) -> None:
     """Bring up the common code, last of all /dev/kvm; the architecture's init function calls it.
 
     Raises:

@@ -472,7 +472,7 @@ def test_cr4_is_written_only_if_it_changes() -> None:
 
 @both
 def test_kvm_ko_stays(backend: str) -> None:
-    """kvm.ko goes after the vendor module, not before it (-EWOULDBLOCK)."""
+    """kvm.ko goes after the vendor module, not before it (\"Module is in use\")."""
     run = go(backend, "load", "unload=kvm", "unload", "unload=kvm")
-    assert results(run) == [0, -11, 0, 0]
+    assert results(run) == [0, -16, 0, 0]
     assert run.trace.after["4 unload=kvm"]["modules"] == []

@@ -12,7 +12,7 @@ from kvm_ref.errno import EBADF
 from kvm_ref.fault import Fault
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.debugfs import debugfs_create_dir
-from kvm_ref.linux.file import Files, anon_inode_getfile, close_fd, file, file_operations, fput
+from kvm_ref.linux.file import FIRST, Files, anon_inode_getfile, close_fd, file, file_operations, fput
 from kvm_ref.linux.mmu_notifier import mmu_notifier, mmu_notifier_register, mmu_notifier_unregister
 from kvm_ref.linux.module import Modules, module_put, try_module_get
 from kvm_ref.scenario import Scenario, machine, perform, run
@@ -163,7 +163,9 @@ def test_files_and_modules() -> None:
     assert k[Modules].refcount == {}
     plain = anon_inode_getfile(k, "kvm-vm", file_operations(None, None), None)
     assert isinstance(plain, file)
-    fd = k[Files].install(plain)
+    fd = k[Files].free()
+    assert fd == FIRST
+    k[Files].fdt[fd] = plain
     close_fd(k, fd)
     assert errno_of(lambda: close_fd(k, fd)) == EBADF
     k[Files].fdt[7] = None

@@ -129,7 +129,7 @@ def kvm_arm_init(k: Kernel) -> None:
         pr_info(k, f"kvm: {mode} mode initialized")
 
         with goto("out_subs"):
-            kvm_init(k, "kvm")
+            kvm_init(k, None)
 
         if not in_hyp_mode:
             finalize_init_hyp_mode(k)

@@ -18,6 +18,7 @@ class S390(Backend):
     """IBM Z with the instruction SIE: kvm.ko."""
 
     name = "s390"
+    arch_suspend_possible = False
     summary = "IBM Z with SIE (kvm.ko)"
     packages = ("arch.s390",)
     config = frozenset(
