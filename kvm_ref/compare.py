@@ -5,8 +5,8 @@ The log of a real kernel sees some functions only, under their built names. So b
 projected: an event stays if both sources could see its function, under its built name, or if it tells
 of a fault. Two events
 are equal if they are of the same kind, by the same role (the user's task, a CPU's hotplug thread,
-an interrupt), on the same CPU, in the same function, with the same value. A value that a source
-does not know (null) equals any. What interrupts do on many CPUs at once while the machine goes down has
+an interrupt), on the same CPU, in the same function, with the same value, and with the same arguments as far as both
+tell them and they are no names of resources. A value that a source does not know (null) equals any. What interrupts do on many CPUs at once while the machine goes down has
 no order between CPUs; it is compared CPU by CPU.
 """
 
@@ -30,8 +30,12 @@ CONTEXT = 4
 # Verbs that end in on_each_cpu().
 _AT_ONCE = frozenset({"reboot", "poweroff", "halt", "kexec"})
 
-# (kind, role, cpu, function, label or register value, value)
-Seen = tuple[str, str, int, str, object]
+# (kind, role, cpu, function, value or label, what else is compared of it)
+Seen = tuple[str, str, int, str, object, Mapping[str, object]]
+# Arguments that mean the same to every source. Names of resources do not: a log numbers them in its own way.
+_ARGS = frozenset(
+    {"bringup", "callback", "cpu", "invoke", "minor", "on_cpu", "state", "step", "target", "type"}
+)
 
 
 @attrs.frozen
@@ -201,7 +205,7 @@ def _projections(first: Trace, second: Trace) -> tuple[Callable[[Iterable[Event]
         def see(events: Iterable[Event]) -> list[Seen]:
             seen: list[Seen] = []
             callers: dict[tuple[str, int, int], str] = {}
-            for kind, at, function, _, value in events:
+            for kind, at, function, args, value in events:
                 if kind not in ("enter", "exit", "inject"):
                     continue
                 if kind == "enter":
@@ -213,7 +217,7 @@ def _projections(first: Trace, second: Trace) -> tuple[Callable[[Iterable[Event]
                 caller = callers.get((at.task, at.cpu, at.depth - 1))
                 if facts and not built and caller in facts.inlined_into:
                     continue
-                seen.append((kind, role(at.task), at.cpu, symbol, value))
+                seen.append((kind, role(at.task), at.cpu, symbol, value, _compared(args)))
             return seen
 
         return see
@@ -223,7 +227,7 @@ def _projections(first: Trace, second: Trace) -> tuple[Callable[[Iterable[Event]
 
 def _whole(events: Iterable[Event]) -> list[Seen]:
     return [
-        (kind, at.task, at.cpu, function, (args or {}).get("label") if kind == "goto" else value)
+        (kind, at.task, at.cpu, function, (args or {}).get("label") if kind == "goto" else value, args or {})
         for kind, at, function, args, value in events
     ]
 
@@ -239,7 +243,15 @@ def _by_cpu(seen: list[Seen]) -> list[Seen]:
 
 
 def _same(a: Seen, b: Seen) -> bool:
-    return a[:4] == b[:4] and (a[4] is None or b[4] is None or a[4] == b[4])
+    if a[:4] != b[:4] or not (a[4] is None or b[4] is None or a[4] == b[4]):
+        return False
+    return all(a[5][key] == b[5][key] for key in a[5].keys() & b[5].keys())
+
+
+def _compared(args: dict[str, object] | None) -> Mapping[str, object]:
+    return {
+        key: value for key, value in (args or {}).items() if key in _ARGS and isinstance(value, (int, str))
+    }
 
 
 def _first_difference(where: str, a: list[Seen], b: list[Seen]) -> Difference | None:
@@ -257,8 +269,9 @@ def _first_difference(where: str, a: list[Seen], b: list[Seen]) -> Difference | 
 
 def show(seen: Seen) -> str:
     """Write one projected event in a line."""
-    kind, task, cpu, function, value = seen
-    text = f"{cpu:>3}  {task:<9} {kind:<6} {function}"
+    kind, task, cpu, function, value, args = seen
+    shown = ", ".join(f"{key}={args[key]}" for key in sorted(args) if key in _ARGS)
+    text = f"{cpu:>3}  {task:<9} {kind:<6} {function}" + (f"({shown})" if shown else "")
     return text if value is None else f"{text} = {value}"
 
 

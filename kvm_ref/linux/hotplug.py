@@ -141,6 +141,7 @@ def _cpu_up(k: Kernel, cpu: int, target: int) -> None:
     Raises:
         KernelError: it is not plugged in (EINVAL), or what a state gave; the CPU is down then.
     """
+    ret: KernelError | None = None
     with ladder(k) as goto:
         cpus_write_lock(k)
 
@@ -156,12 +157,17 @@ def _cpu_up(k: Kernel, cpu: int, target: int) -> None:
                     cpuhp_kick_ap_work(k, cpu)
 
             # From there on the CPU itself walks to the target, which st holds.
-            with goto("out"):
+            try:
                 cpuhp_up_callbacks(k, cpu, st, min(target, CPUHP_BRINGUP_CPU))
+            except KernelError as error:
+                # Not a jump: the label stands below.
+                ret = error.with_traceback(None)
     goto.reached("out")
     cpus_write_unlock(k)
     if goto.failed:
         raise goto.error
+    if ret:
+        raise ret
 
 
 def _cpu_down_maps_locked(k: Kernel, cpu: int, target: int) -> None:
