@@ -17,6 +17,7 @@ from kvm_ref.linux.module import Module
 from kvm_ref.misuse import Misuse, nearest
 
 if TYPE_CHECKING:
+    from kvm_ref.linux.notifier import PmEvent
     from kvm_ref.virt.kvm_host import kvm
 
 GROUP = "kvm_ref.backends"
@@ -39,7 +40,8 @@ class Backend:
             functions of the same name in virt/kvm/kvm_main.c; None means the weak one.
         kvm_arch_init_vm, kvm_arch_destroy_vm: required; what makes a VM this architecture's, and undoes it.
         kvm_arch_alloc_vm, kvm_arch_free_vm, kvm_arch_post_init_vm, kvm_arch_pre_destroy_vm,
-            kvm_arch_create_vm_debugfs, kvm_arch_flush_shadow_all, kvm_arch_sync_events: optional; None means the function of
+            kvm_arch_create_vm_debugfs, kvm_arch_flush_shadow_all, kvm_arch_pm_notifier,
+            kvm_arch_sync_events: optional; None means the function of
             include/linux/kvm_host.h, the weak one, or an empty one.
         arch_suspend_possible: the machine can suspend to memory (CONFIG_ARCH_SUSPEND_POSSIBLE).
         kvm_vm_stats_desc, kvm_vcpu_stats_desc: the names of the statistics of a VM and of its
@@ -68,6 +70,7 @@ class Backend:
     kvm_arch_pre_destroy_vm: Callable[[Kernel, kvm], None] | None = None
     kvm_arch_create_vm_debugfs: Callable[[Kernel, kvm], None] | None = None
     kvm_arch_flush_shadow_all: Callable[[Kernel, kvm], None] | None = None
+    kvm_arch_pm_notifier: Callable[[Kernel, kvm, PmEvent], None] | None = None
     kvm_arch_sync_events: Callable[[Kernel, kvm], None] | None = None
     arch_suspend_possible: ClassVar[bool] = True
     kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)

@@ -7,18 +7,36 @@ gives -ENOENT (kernel/notifier.c).
 
 from __future__ import annotations
 
-from kvm_ref.errno import EEXIST, ENOENT, KernelError
+from collections.abc import Callable
+from enum import IntEnum
+
+from kvm_ref.errno import EEXIST, ENOENT, EPERM, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.vocabulary import kernel_function
 
 
+class PmEvent(IntEnum):
+    """What the chain of power management is told (include/linux/suspend.h)."""
+
+    PM_SUSPEND_PREPARE = 3
+    PM_POST_SUSPEND = 4
+
+
 class notifier_block:
-    """A callback on a chain; `name` is the C variable."""
+    """A callback on a chain.
 
-    __slots__ = ("name",)
+    Attributes:
+        name: the C variable.
+        notifier_call: the callback, where it is called here; a failure is NOTIFY_BAD.
+        container: what the block lies in.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("container", "name", "notifier_call")
+
+    def __init__(self, name: str, container: object = None) -> None:
         self.name = name
+        self.container = container
+        self.notifier_call: Callable[[Kernel, notifier_block, PmEvent], None] | None = None
 
 
 class Notifiers(Statics):
@@ -69,3 +87,33 @@ def register_pm_notifier(k: Kernel, nb: notifier_block) -> None:
 def unregister_pm_notifier(k: Kernel, nb: notifier_block) -> None:
     """Take `nb` off the chain; -ENOENT if it is not there (kernel/power/main.c)."""
     notifier_chain_unregister(k, "pm_chain_head", nb)
+
+
+@kernel_function()
+def pm_notifier_call_chain(k: Kernel, val: PmEvent) -> None:
+    """Tell everybody on the chain; nobody can object (kernel/power/main.c)."""
+    _call(k, val, len(k[Notifiers].chains.get("pm_chain_head", ())))
+
+
+@kernel_function(fails=EPERM, translates=True)
+def pm_notifier_call_chain_robust(k: Kernel, val_up: PmEvent, val_down: PmEvent) -> None:
+    """Tell everybody on the chain; if one objects, tell those before it that it is off.
+
+    Source: kernel/power/main.c, kernel/notifier.c.
+
+    Raises:
+        KernelError: EPERM, somebody objected.
+    """
+    for n, nb in enumerate(k[Notifiers].chains.get("pm_chain_head", ())):
+        try:
+            if nb.notifier_call:
+                nb.notifier_call(k, nb, val_up)
+        except KernelError:
+            _call(k, val_down, n)
+            raise KernelError(EPERM) from None
+
+
+def _call(k: Kernel, val: PmEvent, count: int) -> None:
+    for nb in k[Notifiers].chains.get("pm_chain_head", ())[:count]:
+        if nb.notifier_call:
+            nb.notifier_call(k, nb, val)

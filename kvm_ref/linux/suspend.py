@@ -13,6 +13,7 @@ from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel, SystemState
 from kvm_ref.linux.hotplug import freeze_secondary_cpus, pm_wakeup_pending, thaw_secondary_cpus
 from kvm_ref.linux.mutex import mutex_lock, mutex_unlock
+from kvm_ref.linux.notifier import PmEvent, pm_notifier_call_chain, pm_notifier_call_chain_robust
 from kvm_ref.linux.printk import pr_err, pr_info
 from kvm_ref.linux.reboot import Reboot, run_there
 from kvm_ref.linux.syscore_ops import syscore_resume, syscore_suspend
@@ -103,6 +104,31 @@ def suspend_devices_and_enter(k: Kernel) -> None:
 
 
 @kernel_function(fails=EBUSY)
+def suspend_prepare(k: Kernel) -> None:
+    """Tell who wants to know that the system goes to sleep, and freeze the tasks."""
+    with ladder(k) as goto:
+        with goto("Restore"):
+            pm_notifier_call_chain_robust(k, PmEvent.PM_SUSPEND_PREPARE, PmEvent.PM_POST_SUSPEND)
+
+        try:
+            suspend_freeze_processes(k)
+        except KernelError:
+            pm_notifier_call_chain(k, PmEvent.PM_POST_SUSPEND)
+            raise
+        return
+
+    goto.reached("Restore")
+    raise goto.error
+
+
+@kernel_function()
+def suspend_finish(k: Kernel) -> None:
+    """Thaw the tasks, and tell that the system is awake."""
+    suspend_thaw_processes(k)
+    pm_notifier_call_chain(k, PmEvent.PM_POST_SUSPEND)
+
+
+@kernel_function(fails=EBUSY)
 def enter_state(k: Kernel) -> None:
     """Freeze the tasks, sleep, and thaw them; EBUSY if the system is on its way to another state."""
     g = k[Reboot]
@@ -112,15 +138,15 @@ def enter_state(k: Kernel) -> None:
     with ladder(k) as goto:
         mutex_lock(k, g.system_transition_mutex)
 
-        # What suspend_prepare() does first; a failure thaws what was frozen.
         with goto("Unlock"):
-            suspend_freeze_processes(k)
+            suspend_prepare(k)
 
+        # Without a jump in C, as above.
         with goto("Unlock"):
             try:
                 suspend_devices_and_enter(k)
             finally:
-                suspend_thaw_processes(k)
+                suspend_finish(k)
     goto.reached("Unlock")
     mutex_unlock(k, g.system_transition_mutex)
     if goto.failed:

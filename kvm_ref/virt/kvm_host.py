@@ -11,6 +11,7 @@ from kvm_ref.kernel import Kernel
 from kvm_ref.linux.debugfs import dentry
 from kvm_ref.linux.gfp import pages
 from kvm_ref.linux.mmu_notifier import mmu_notifier
+from kvm_ref.linux.mutex import Mutex
 from kvm_ref.linux.notifier import notifier_block
 from kvm_ref.linux.slab import kmemory, kvfree, kzalloc
 from kvm_ref.linux.srcu import srcu_struct
@@ -37,7 +38,7 @@ class kvm:
 
     __slots__ = (
         "arch", "buses", "coalesced_mmio_ring", "debugfs_dentry", "debugfs_stat_data",
-        "debugfs_stat_entries", "id", "irq_routing", "irq_srcu", "memory", "mm", "mmu_notifier",
+        "debugfs_stat_entries", "id", "irq_routing", "irq_srcu", "lock", "memory", "mm", "mmu_notifier",
         "pm_notifier", "srcu", "users_count",
     )  # fmt: skip
 
@@ -46,13 +47,14 @@ class kvm:
         self.id = memory.id
         self.mm = ""
         self.users_count = 0
+        self.lock = Mutex("kvm->lock")
         self.srcu = srcu_struct(f"{self.id}.srcu")
         self.irq_srcu = srcu_struct(f"{self.id}.irq_srcu")
         self.irq_routing: kmemory | None = None
         self.buses: list[kmemory | None] = [None] * len(kvm_bus)
         self.coalesced_mmio_ring: pages | None = None
         self.mmu_notifier = mmu_notifier(f"{self.id}.mmu_notifier", self)
-        self.pm_notifier = notifier_block(f"{self.id}.pm_notifier")
+        self.pm_notifier = notifier_block(f"{self.id}.pm_notifier", self)
         self.debugfs_dentry: dentry | ErrPtr = ERR_PTR(ENOENT)
         self.debugfs_stat_data: kmemory | None = None
         self.debugfs_stat_entries: list[kmemory | None] = []

@@ -19,7 +19,7 @@ from kvm_ref.linux.file import (
 from kvm_ref.linux.mm import mmdrop, mmgrab
 from kvm_ref.linux.mmu_notifier import mmu_notifier, mmu_notifier_register, mmu_notifier_unregister
 from kvm_ref.linux.mutex import Mutex, guard
-from kvm_ref.linux.notifier import register_pm_notifier, unregister_pm_notifier
+from kvm_ref.linux.notifier import PmEvent, notifier_block, register_pm_notifier, unregister_pm_notifier
 from kvm_ref.linux.preempt import preempt_notifier_dec, preempt_notifier_inc
 from kvm_ref.linux.printk import WARN_ON_ONCE
 from kvm_ref.linux.slab import kfree, kzalloc
@@ -89,8 +89,18 @@ def kvm_init_mmu_notifier(k: Kernel, kvm: kvm) -> None:
 
 
 @kernel_function(config="HAVE_KVM_PM_NOTIFIER")
+def kvm_pm_notifier_call(k: Kernel, bl: notifier_block, state: PmEvent) -> None:
+    """Let the architecture know that the system goes to sleep, or that it is awake."""
+    kvm = bl.container
+    assert isinstance(kvm, kvm_host.kvm)
+    if k.arch.kvm_arch_pm_notifier:
+        k.arch.kvm_arch_pm_notifier(k, kvm, state)
+
+
+@kernel_function(config="HAVE_KVM_PM_NOTIFIER")
 def kvm_init_pm_notifier(k: Kernel, kvm: kvm) -> None:
     """Be told before the system sleeps; nobody asks whether that worked."""
+    kvm.pm_notifier.notifier_call = kvm_pm_notifier_call
     with unchecked:
         register_pm_notifier(k, kvm.pm_notifier)
 

@@ -92,12 +92,12 @@ def test_the_task_goes_on_where_a_cpu_is_left() -> None:
 @pytest.mark.parametrize(
     ("fault", "last"),
     [
-        ("suspend_freeze_processes", "suspend_freeze_processes"),
-        ("dpm_suspend_start", "suspend_thaw_processes"),
-        ("pm_wakeup_pending", "suspend_thaw_processes"),
-        ("pm_wakeup_pending#3", "suspend_thaw_processes"),
-        ("pm_wakeup_pending#4", "suspend_thaw_processes"),
-        ("syscore_suspend", "suspend_thaw_processes"),
+        ("suspend_freeze_processes", "pm_notifier_call_chain"),
+        ("dpm_suspend_start", "pm_notifier_call_chain"),
+        ("pm_wakeup_pending", "pm_notifier_call_chain"),
+        ("pm_wakeup_pending#3", "pm_notifier_call_chain"),
+        ("pm_wakeup_pending#4", "pm_notifier_call_chain"),
+        ("syscore_suspend", "pm_notifier_call_chain"),
     ],
 )
 def test_what_stops_a_suspend_leaves_the_machine_as_it_was(fault: str, last: str) -> None:

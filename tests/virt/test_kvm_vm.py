@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from bare_machine import bare, errno_of
+from bare_machine import Bare, bare, errno_of
 from reading import calls, go, undone
 
 from kvm_ref import backend as backends
@@ -15,7 +15,15 @@ from kvm_ref.linux.debugfs import debugfs_create_dir
 from kvm_ref.linux.file import FIRST, Files, anon_inode_getfile, close_fd, file, file_operations, fput
 from kvm_ref.linux.mmu_notifier import mmu_notifier, mmu_notifier_register, mmu_notifier_unregister
 from kvm_ref.linux.module import Modules, module_put, try_module_get
+from kvm_ref.linux.notifier import (
+    PmEvent,
+    notifier_block,
+    pm_notifier_call_chain,
+    pm_notifier_call_chain_robust,
+    register_pm_notifier,
+)
 from kvm_ref.scenario import Scenario, machine, perform, run
+from kvm_ref.virt import kvm_vm
 from kvm_ref.virt.coalesced_mmio import kvm_coalesced_mmio_free
 from kvm_ref.virt.irqchip import kvm_free_irq_routing
 from kvm_ref.virt.kvm_host import kvm
@@ -197,3 +205,36 @@ def test_a_mapping_that_is_there_takes_no_table() -> None:
         for step in done.trace.steps
     ]
     assert [len(found) for found in tables[1:]] == [1, 0, 0]
+
+
+def test_who_is_told_of_a_suspend() -> None:
+    """The VMs are told before the tasks freeze and after they thaw; if one objects, those before it are told."""
+    done = go("x86-svm", "load", "create-vm", "create-vm", "suspend")
+    events = done.trace.steps[3].events or ()
+    assert calls(events, "pm_notifier_call_chain_robust") == ["kvm_pm_notifier_call"] * 2
+    assert calls(events, "suspend_finish") == ["suspend_thaw_processes", "pm_notifier_call_chain"]
+    assert calls(events, "pm_notifier_call_chain") == ["kvm_pm_notifier_call"] * 2
+    done = go("x86-svm", "load", "create-vm", "create-vm", "suspend", fail="kvm_arch_suspend_notifier#2")
+    events = done.trace.steps[3].events or ()
+    assert calls(events, "pm_notifier_call_chain_robust") == ["kvm_pm_notifier_call"] * 3
+    assert undone(events, "suspend_prepare") == [">Restore"]
+    assert done.trace.steps[3].results == [-1]
+
+
+class Silent(Bare):
+    """An architecture that wants the notifier, and does nothing with it."""
+
+    config = frozenset({"HAVE_KVM_PM_NOTIFIER"})
+
+
+def test_an_architecture_that_does_not_listen() -> None:
+    """Without a notifier of the architecture kvm_pm_notifier_call() does nothing."""
+    k, vm = with_vm()
+    backend = k.arch
+    k.arch = Silent()
+    kvm_vm.kvm_pm_notifier_call(k, vm.pm_notifier, PmEvent.PM_POST_SUSPEND)
+    k.arch = backend
+    register_pm_notifier(k, notifier_block("silent"))
+    pm_notifier_call_chain(k, PmEvent.PM_POST_SUSPEND)
+    pm_notifier_call_chain_robust(k, PmEvent.PM_SUSPEND_PREPARE, PmEvent.PM_POST_SUSPEND)
+    assert released(k).count("kvm_arch_suspend_notifier") == 1

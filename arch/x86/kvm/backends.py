@@ -53,6 +53,7 @@ class _X86(Backend):
     kvm_arch_post_init_vm = staticmethod(vm.kvm_arch_post_init_vm)
     kvm_arch_pre_destroy_vm = staticmethod(vm.kvm_arch_pre_destroy_vm)
     kvm_arch_create_vm_debugfs = staticmethod(vm.kvm_arch_create_vm_debugfs)
+    kvm_arch_pm_notifier = staticmethod(vm.kvm_arch_pm_notifier)
     kvm_arch_sync_events = staticmethod(vm.kvm_arch_sync_events)
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from arch.x86.kvm.mmu_vm import kvm_mmu_init_vm, kvm_mmu_pre_destroy_vm, kvm_mmu_uninit_vm
 from arch.x86.kvm.page_track import kvm_page_track_cleanup, kvm_page_track_init
 from arch.x86.kvm.x86 import ops
-from kvm_ref.errno import EINVAL, ENOMEM, KernelError
+from kvm_ref.errno import EINVAL, ENOMEM, EPERM, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.debugfs import debugfs_create_file
+from kvm_ref.linux.mutex import mutex_lock, mutex_unlock
+from kvm_ref.linux.notifier import PmEvent
 from kvm_ref.linux.slab import __vmalloc, kfree
 from kvm_ref.unwind import ladder
 from kvm_ref.virt.kvm_host import __kvm_arch_free_vm, kvm
@@ -113,3 +115,21 @@ def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
 def kvm_arch_create_vm_debugfs(k: Kernel, kvm: kvm) -> None:
     """Make the file that counts reverse mappings (arch/x86/kvm/debugfs.c)."""
     debugfs_create_file(k, "mmu_rmaps_stat", kvm.debugfs_dentry)
+
+
+@kernel_function(fails=EPERM)
+def kvm_arch_suspend_notifier(k: Kernel, kvm: kvm) -> None:
+    """Let each vCPU know that its clock stands still for a while; there are none here."""
+    mutex_lock(k, kvm.lock)
+    mutex_unlock(k, kvm.lock)
+
+
+@kernel_function(fails=EPERM)
+def kvm_arch_pm_notifier(k: Kernel, kvm: kvm, state: PmEvent) -> None:
+    """Act on what the chain of power management tells.
+
+    Raises:
+        KernelError: the VM cannot be made ready to sleep; the caller takes any for NOTIFY_BAD.
+    """
+    if state == PmEvent.PM_SUSPEND_PREPARE:
+        kvm_arch_suspend_notifier(k, kvm)
