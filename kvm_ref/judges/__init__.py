@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from kvm_ref.judges.bug import bug
 from kvm_ref.judges.double_release import double_release
 from kvm_ref.judges.errno_chain import errno_chain
 from kvm_ref.judges.error_set import error_set
@@ -39,6 +40,7 @@ JUDGES: Mapping[str, Judge] = {
     "error_set": error_set,
     "user_errno": user_errno,
     "retry": retry,
+    "bug": bug,
 }
 
 

@@ -129,27 +129,26 @@ class _Chain:
             message += f"its own are {', '.join(sorted(errno_name(e) for e in own))}"
         else:
             message += "it has none of its own"
-        message += f" and its callee failed with {errno_name(lent[-1])}" if lent else " and no callee failed"
+        message += f" and its callee failed with {errno_name(lent[0])}" if lent else " and no callee failed"
         return [self._finding(function, label, message)]
 
     def _lent(self, nth: int, event: Event, depth: int) -> list[int]:
-        # The errors that a function can hand on: that of its last direct callee that failed, and of
-        # the last that failed below a callee, which may have told it by another way than its value.
+        # The errors that a function can hand on: those of its direct callees that failed, for it may clean
+        # up with calls whose failure it ignores; and of the last that failed below a callee, which
+        # may have told it by another way than its value. That of the last direct one comes first.
         at = event[1]
         out: list[int] = []
+        below: list[int] = []
         end = self.errors[nth][0]
         for place, callee in reversed(self.errors[:nth]):
             if callee[0] != "exit" or not self._bears(callee):
                 continue
-            other = callee[1]
-            direct = _same(other, at, depth + 1)
-            if direct or not out:
+            direct = _same(callee[1], at, depth + 1)
+            if direct or not (out or below):
                 if self._begins(event, depth, place, end):
                     break
-                out.append(BEARING[callee[4]])
-            if direct:
-                break
-        return out
+                (out if direct else below).append(BEARING[callee[4]])
+        return out + below
 
     def _bears(self, leave: Event) -> bool:
         # Whether what a call returned is an error. A function that has none of its own, and did not

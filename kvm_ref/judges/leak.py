@@ -3,7 +3,7 @@
 
 A verb that failed must leave held exactly what was held before it. After a module was unloaded,
 nothing is held that was acquired since it was loaded; after the last VM was closed, nothing that was
-acquired when a VM was created; likewise for /dev/kvm.
+acquired when a VM was created or /dev/kvm was opened.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
             elif verb in ("close-vm", "close-dev") and result == 0:
                 kind = verb.rpartition("-")[2]
                 count[kind] -= 1
-                if not count[kind] and len(step.verbs) == 1:
-                    kept = [life for life in book.after[number] if life[1] in opened[kind]]
+                # References to the module are alike, whichever file they belong to.
+                if not any(count.values()) and len(step.verbs) == 1:
+                    since = [*opened["vm"], *opened["dev"]]
+                    kept = [life for life in book.after[number] if life[1] in since]
                     out += _still_held(trace, book, number, kept, text, known)
             elif verb == "unload" and result == 0:
                 kept = _since(loads, module, trace, book.after[number])
@@ -65,7 +67,9 @@ def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]
     step = trace.steps[number]
     if not book.indexes[number].deeds:
         return []
-    kept = _own(step, [life for life in book.after[number] if life[1] == number])
+    # What was released and acquired again on the way back is held as it was before.
+    before_it = {life[0] for life in book.after[number - 1]} if number else set()
+    kept = _own(step, [e for e in book.after[number] if e[1] == number and e[0] not in before_it])
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
     out = _still_held(trace, book, number, kept, verb, known)
     still = {life[0] for life in book.after[number]}

@@ -71,9 +71,9 @@ class Nesting:
             kind, at, *_ = self.events[n]
             if kind == "exit":
                 over.add((at.task, at.cpu, at.depth))
-            elif kind == "enter" and (at.task, at.cpu, at.depth) not in over:
-                return n
-            else:
+            elif kind == "enter":
+                if (at.task, at.cpu, at.depth) not in over:
+                    return n
                 over.discard((at.task, at.cpu, at.depth))
         return -1
 

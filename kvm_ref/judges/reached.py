@@ -54,8 +54,11 @@ class Reached:
 
     def _see(self, step: Step, names: set[str], failed: set[str]) -> None:
         self._seen |= names
-        if None not in step.results:
-            self._succeeded |= names - failed
+        if None in step.results:
+            # The machine stopped: what had begun did not all come back.
+            names = {e[2] for e in step.events or () if e[0] == "exit"}
+        self._succeeded |= names - failed
+        if failed:
             self._succeeded.update(f for f in failed - self._succeeded if _returned(step, f))
 
     def merge(self, other: Reached) -> None:

@@ -2,12 +2,12 @@
 """The judge of second attempts: what failed once can be had afterwards.
 
 A load into which no fault falls, of a module that is not loaded, works; so does the unload of one that
-is loaded and that nobody uses. Unless another hypervisor holds a CPU, which is no fault of KVM's.
+is loaded, is not built in, and that nobody uses. Unless another hypervisor holds a CPU, which is no fault of KVM's.
 """
 
 from __future__ import annotations
 
-from kvm_ref.errno import EEXIST
+from kvm_ref.errno import EEXIST, ENOENT
 from kvm_ref.judges.finding import Finding, verbs_of
 from kvm_ref.judges.index import Index, index
 from kvm_ref.text import errno_name
@@ -30,7 +30,7 @@ def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         injected = _injected(index(step, vocabulary))
         bad = failed and not injected and result < 0
         if (bad and verb == "load" and -result != EEXIST and not foreign) or (
-            bad and verb == "unload" and argument in loaded and not users
+            bad and verb == "unload" and -result != ENOENT and argument in loaded and not users
         ):
             message = f"{verbs_of(trace, number)} gives {errno_name(result)}, though nothing fails in it"
             out.append(Finding(judge="retry", message=message, step=number))

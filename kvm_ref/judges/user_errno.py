@@ -24,9 +24,11 @@ from kvm_ref.errno import (
     ENOENT,
     ENOMEM,
     ENOSPC,
+    ENOSYS,
     ENXIO,
     EOPNOTSUPP,
     EPERM,
+    ERANGE,
     EWOULDBLOCK,
     Errno,
 )  # fmt: skip
@@ -39,7 +41,7 @@ from kvm_ref.vocabulary import Vocabulary
 # fs/file.c for KVM_CREATE_VM; kernel/cpu.c, kernel/power/suspend.c.
 MAY_GIVE: Mapping[str, frozenset[Errno]] = {
     "load": frozenset(
-        {EAGAIN, EBUSY, EEXIST, EFAULT, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, EPERM}
+        {EAGAIN, EBUSY, EEXIST, EFAULT, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENXIO, EOPNOTSUPP, EPERM}
     ),
     "unload": frozenset({EBUSY, EINTR, ENOENT, EPERM, EWOULDBLOCK}),
     "open-dev": frozenset({EMFILE, ENFILE, ENODEV, ENOENT, ENOMEM}),
@@ -50,7 +52,7 @@ MAY_GIVE: Mapping[str, frozenset[Errno]] = {
     "close-vm": frozenset({EBADF}),
     "offline": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
     "online": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENODEV, EOPNOTSUPP, EPERM}),
-    "hotplug-fail": frozenset({EINVAL, EPERM}),
+    "hotplug-fail": frozenset({EINVAL, EPERM, ERANGE}),
     "suspend": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EPERM}),
 }  # fmt: skip
 

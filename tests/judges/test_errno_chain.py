@@ -206,3 +206,10 @@ def test_error_pointers_lend_their_error() -> None:
         "misc_register:out",
         "misc_register() jumped with -EMFILE, but its own are -EBUSY and its callee failed with -ENOMEM",
     )
+
+
+def test_an_error_that_outlives_the_clean_up() -> None:
+    """What a function met first may be what it returns, although its clean-up fails with another."""
+    done = go("mips", "load", fail="register_die_notifier kvm_init")
+    assert done.trace.steps[0].results == [-12]
+    assert errno_chain(done.trace, vocabulary("mips")) == []

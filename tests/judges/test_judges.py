@@ -23,7 +23,7 @@ def test_every_judge_says_what_it_looks_for() -> None:
     """The list of judges is what users see; each has a line about itself and is named as its function."""
     assert list(JUDGES) == [
         "leak", "double_release", "use_after_release", "label_order", "errno_chain", "hardware_state",
-        "lock_held", "publication", "virtualization", "error_set", "user_errno", "retry",
+        "lock_held", "publication", "virtualization", "error_set", "user_errno", "retry", "bug",
     ]  # fmt: skip
     assert all(judge.__doc__ and judge.__name__ == name for name, judge in JUDGES.items())
 
@@ -166,6 +166,19 @@ def test_where_a_helper_ran() -> None:
         "kvm_x86_check_cpu_compat < smp_call_function_single < svm_init, step 1 (load)"
     )
     assert str(Place(trace, 0, events[1])) == "kvm_x86_init, step 1 (load)"
+
+
+def test_a_fault_does_not_open_a_call_again() -> None:
+    """An injected fault stands at the place of its call, which is over when another task begins."""
+    tape = Tape()
+    tape.enter("svm_init")
+    tape.enter("kvm_lapic_exit")
+    tape.events.append(("inject", tape.events[-1][1], "kvm_lapic_exit", None, -12))
+    tape.leave("kvm_lapic_exit", -12)
+    tape.enter("kvm_x86_check_cpu_compat", task="ipi", cpu=1)
+    tape.step("load")
+    trace = tape.trace()
+    assert str(Place(trace, 0, (trace.steps[0].events or [])[-1])) == "svm_init, step 1 (load)"
 
 
 def test_where_nothing_is_called() -> None:

@@ -107,3 +107,11 @@ def test_parts_come_together() -> None:
     )
     assert other.unreached() == both.unreached()
     assert other.names() == both.names()
+
+
+def test_what_came_back_before_the_machine_stopped() -> None:
+    """In a step that ends the machine the calls that were over have succeeded."""
+    reached = Reached(SVM)
+    reached.add(go("x86-svm", "load", "reboot").trace)
+    assert {"syscore_shutdown:0", "kvm_shutdown:0"} <= reached.names()
+    assert "kernel_restart:0" not in reached.names()
