@@ -200,13 +200,16 @@ def matrix(args: argparse.Namespace) -> int:
         raise Misuse(f"malformed --faults {args.faults!r}: expected 1, or 2 for every pair")
     faults = int(args.faults)
     done: Matrix
+    progress = _progress if sys.stderr.isatty() else None
     if int(args.jobs) > 1:
         from concurrent.futures import ProcessPoolExecutor
 
         with ProcessPoolExecutor(int(args.jobs)) as executor:
-            done = run_matrix(bases, executor, jobs=int(args.jobs), edges=edges, faults=faults)
+            done = run_matrix(
+                bases, executor, jobs=int(args.jobs), edges=edges, faults=faults, progress=progress
+            )
     else:
-        done = run_matrix(bases, edges=edges, faults=faults)
+        done = run_matrix(bases, edges=edges, faults=faults, progress=progress)
     _note_unknown(args, among)
     if args.format == "json":
         _print_json(done.to_json())
@@ -215,6 +218,11 @@ def matrix(args: argparse.Namespace) -> int:
     else:
         _print(report.matrix(done, colour=_colour()))
     return 1 if any(row.findings or row.idle for row in done.rows) else 0
+
+
+def _progress(done: int, count: int) -> None:
+    end = "\n" if done == count else ""
+    print(f"\rkvm-ref: {done} of {count} done", end=end, file=sys.stderr, flush=True)
 
 
 def ladder(args: argparse.Namespace) -> int:

@@ -10,8 +10,7 @@ loaded and unloaded once more, which must work and leave nothing.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -45,7 +44,8 @@ class Row:
         fault: the fault as text, "" for the run without one.
         result: what the user got from the verb that the fault fell into, 0 or a negative errno.
         results: what each verb gave.
-        retry: what was given by the verbs that cleared up afterwards, loaded and unloaded once more.
+        retry: what was given by the verbs that cleared up afterwards, loaded and unloaded once more;
+            or by the scenario's own last load and unload, if the fault was before them.
         gotos: the jumps, as "function:label", in order.
         findings: what the judges found.
         idle: the fault never fired.
@@ -112,12 +112,18 @@ def row_of(
         fault=plan.text,
         result=results[plan.number] if plan.number < len(results) else None,
         results=results[:length],
-        retry=results[length:],
+        retry=results[length:] or _own_retry(plan, results),
         gotos=tuple(_goto(e) for step in trace.steps for e in index(step, vocabulary).gotos),
         findings=tuple(findings),
         idle=not fired,
         params=params,
     )
+
+
+def _own_retry(plan: Plan, results: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    last = [verb.partition("=")[0] for verb in plan.scenario.verbs[-2:]]
+    behind = max(plan.local, default=plan.number - 1) < len(results) - 2
+    return results[-2:] if last == ["load", "unload"] and behind else ()
 
 
 def _goto(event: Event) -> str:
@@ -139,9 +145,9 @@ class _Part:
             name: modules.resolve(self.backend.modules, name)[1].set(text)
             for name, text in base.params.items()
         }
-        self.rows: dict[int, Row] = {}
+        self.rows: Rows = []
 
-    def run(self, number: int, plan: Plan) -> None:
+    def run(self, plan: Plan) -> None:
         """Make one row of the matrix."""
         trace, fired = self.replay.run(plan.scenario, plan.local)
         whole = plan.scenario
@@ -159,7 +165,7 @@ class _Part:
                 fault=plan.text,
                 command=command(whole),
             )
-        self.rows[number] = row_of(plan, trace, fired, findings, self.vocabulary, self.params)
+        self.rows.append((plan.order, row_of(plan, trace, fired, findings, self.vocabulary, self.params)))
 
     def _again(
         self, whole: Scenario, local: Local, trace: Trace, findings: list[Finding], commit: str
@@ -173,9 +179,17 @@ class _Part:
         return findings if same else judge_all(other, self.vocabulary)
 
 
+# The rows of one scenario that one worker made, each with its place in the matrix.
+Rows = list[tuple[tuple[int, int], Row]]
+
+
 def rows_of(
-    bases: Sequence[Scenario], wanted: slice, edges: bool, faults: int
-) -> list[tuple[list[Row], Reached]]:
+    bases: Sequence[Scenario],
+    wanted: slice,
+    edges: bool,
+    faults: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[Rows, Reached]]:
     """Run and judge a part of the matrix of each scenario; a worker process does this.
 
     The scenarios differ only by their parameters. Runs that have much in common are made one after the
@@ -183,19 +197,23 @@ def rows_of(
     """
     parts: list[_Part] = []
     blame = Blame(bases[0].commits)
-    alike: dict[Fault | None, list[tuple[_Part, int, Plan]]] = {}
+    alike: dict[Fault | None, list[tuple[_Part, Plan]]] = {}
+    count = 0
     for base in bases:
         part = _Part(base, blame, parts[0] if parts else None)
         parts.append(part)
-        for number, plan in list(
-            enumerate(plans(base, part.backend, part.replay, edges=edges, faults=faults))
-        )[wanted]:
-            alike.setdefault(plan.first, []).append((part, number, plan))
+        for plan in plans(base, part.backend, part.replay, edges=edges, faults=faults, wanted=wanted):
+            alike.setdefault(plan.first, []).append((part, plan))
+            count += 1
+    done = 0
     for runs in alike.values():
-        for part, number, plan in runs:
-            part.run(number, plan)
+        for part, plan in runs:
+            part.run(plan)
         parts[0].replay.forget()
-    return [([part.rows[n] for n in sorted(part.rows)], part.reached) for part in parts]
+        done += len(runs)
+        if progress:
+            progress(done, count)
+    return [(part.rows, part.reached) for part in parts]
 
 
 def run(
@@ -205,6 +223,7 @@ def run(
     jobs: int = 1,
     edges: bool = False,
     faults: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Matrix:
     """Run and judge every fault of every scenario, or every pair of faults.
 
@@ -214,6 +233,7 @@ def run(
         jobs: in how many parts to split each scenario's rows.
         edges: of calls that are repeated for each CPU, fail only the first and the last.
         faults: how many faults a run has at most, 1 or 2.
+        progress: is told now and then how much is done, and of how much: runs, or parts.
 
     Raises:
         Misuse: something in a scenario does not exist.
@@ -222,17 +242,22 @@ def run(
     for base in bases:
         of_one.setdefault(base.backend, []).append(base)
     parts = [(some, slice(n, None, jobs), edges, faults) for some in of_one.values() for n in range(jobs)]
+    done = []
     if executor:
-        done = [f.result() for f in [executor.submit(rows_of, *part) for part in parts]]
+        for n, future in enumerate([executor.submit(rows_of, *part) for part in parts], 1):
+            done.append(future.result())
+            if progress:
+                progress(n, len(parts))
     else:
-        done = [rows_of(*part) for part in parts]
+        done += [rows_of(*part, progress) for part in parts]
     rows: list[Row] = []
     reached: list[Reached] = []
     for n in range(0, len(done), jobs):
         # For each scenario what every part found of it.
         of_base = list(zip(*done[n : n + jobs], strict=True))
         for found in of_base:
-            rows += _interleave([some for some, _ in found])
+            together = [one for some, _ in found for one in some]
+            rows += [row for _, row in sorted(together, key=operator.itemgetter(0))]
         seen, *others = (seen for found in of_base for _, seen in found)
         for other in others:
             seen.merge(other)
@@ -245,9 +270,3 @@ def run(
     unreached = {name for seen in reached for name in seen.unreached()}
     unreached -= {name for seen in reached for name in seen.names()}
     return Matrix(tuple(rows), dict(sorted(labels.items())), tuple(sorted(unreached)))
-
-
-def _interleave(parts: Sequence[list[Row]]) -> Iterator[Row]:
-    # The rows in their order again, after every nth went to the nth part.
-    for some in zip_longest(*parts):
-        yield from (row for row in some if row is not None)

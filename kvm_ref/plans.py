@@ -29,12 +29,14 @@ class Plan:
     Attributes:
         text: the faults as text, "" for none.
         scenario: what to run.
+        order: where the run stands in the matrix: by its first fault, then by its second.
         local: the faults, by the verb that they fall into.
         length: how many verbs there are besides those that make the fault.
     """
 
     text: str
     scenario: Scenario
+    order: tuple[int, int] = (0, 0)
     local: Local = attrs.Factory(dict)
     length: int = 0
 
@@ -119,7 +121,13 @@ def _hits(trace: Trace, vocabulary: Vocabulary) -> Iterator[_Hit]:
 
 
 def plans(
-    base: Scenario, backend: Backend, replay: Replay, *, edges: bool = False, faults: int = 1
+    base: Scenario,
+    backend: Backend,
+    replay: Replay,
+    *,
+    edges: bool = False,
+    faults: int = 1,
+    wanted: slice = slice(None),
 ) -> Iterator[Plan]:
     """Yield every run of the matrix for one scenario; the first has no fault.
 
@@ -129,14 +137,20 @@ def plans(
         replay: runs it.
         edges: of calls that are repeated for each CPU, fail only the first and the last.
         faults: how many faults a run has at most, 1 or 2.
+        wanted: of which first faults, in order.
     """
+    for n, plan in list(enumerate(_single(base, backend, replay, edges=edges)))[wanted]:
+        yield attrs.evolve(plan, order=(n, 0))
+        if faults > 1 and plan.local:
+            for m, pair in enumerate(_pairs(plan, backend, replay, edges=edges), 1):
+                yield attrs.evolve(pair, order=(n, m))
+
+
+def _single(base: Scenario, backend: Backend, replay: Replay, *, edges: bool) -> Iterator[Plan]:
     yield Plan("", base, length=len(base.verbs))
     clean, _ = replay.run(base)
     for fault, number, local in faults_of(clean, Vocabulary.of(backend), edges=edges):
-        plan = Plan(str(fault), attrs.evolve(base, faults=(fault,)), {number: (local,)})
-        yield plan
-        if faults > 1:
-            yield from _pairs(plan, backend, replay, edges=edges)
+        yield Plan(str(fault), attrs.evolve(base, faults=(fault,)), local={number: (local,)})
     if type(backend).foreign_on is not Backend.foreign_on:
         online = base.cpus.online
         for cpu in (online[0], online[-1]) if edges and len(online) > 1 else online:
@@ -159,7 +173,7 @@ def _pairs(plan: Plan, backend: Backend, replay: Replay, *, edges: bool) -> Iter
         yield Plan(
             f"{plan.text} {fault}",
             attrs.evolve(plan.scenario, faults=(*plan.scenario.faults, fault)),
-            both,
+            local=both,
         )
 
 

@@ -33,6 +33,25 @@ def faults(kvm_ref: Command, *args: str) -> list[str]:
     return [row["fault"] for row in rows(kvm_ref, *args)]
 
 
+def test_progress_on_a_terminal(kvm_ref: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long says how far it is, on stderr, if somebody is there to read it."""
+    args = ("matrix", "--backend", "loongarch", "--cpus", "1", "load")
+    assert kvm_ref(*args).err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    told = kvm_ref(*args).err.split("\r")
+    assert told[1].startswith("kvm-ref: ")
+    assert told[-1] == "kvm-ref: 38 of 38 done\n"
+    parts = kvm_ref(*args, "--jobs", "2").err.split("\r")
+    assert parts[1:] == ["kvm-ref: 1 of 2 done", "kvm-ref: 2 of 2 done\n"]
+
+
+def test_every_row_has_a_second_attempt(kvm_ref: Command) -> None:
+    """After the fault a load and an unload work, be they the scenario's own or further ones."""
+    args = ("matrix", "--backend", "loongarch", "--cpus", "1", "--format", "json")
+    assert {tuple(run["retry"]) for run in kvm_ref(*args).json["runs"]} == {(0, 0)}
+    assert {tuple(run["retry"][-2:]) for run in kvm_ref(*args, "load", "create-vm").json["runs"]} == {(0, 0)}
+
+
 def test_two_faults_at_most(kvm_ref: Command) -> None:
     """--faults takes 1 or 2."""
     done = kvm_ref("matrix", "--backend", "mips", "--faults", "3")
