@@ -89,6 +89,20 @@ def test_the_log_is_the_kernels(name: str) -> None:
     assert any("WARNING" in line for line in recorded["log"]) == any("WARNING" in line for line in model.log)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("callback", "kvm_offline_cpu"), ("step", 149), ("target", 145), ("on_cpu", 3)]
+)
+def test_arguments_are_compared(key: str, value: object) -> None:
+    """What a callback was called for is compared as far as both sources tell it."""
+    recorded = data("hotplug_load1.json")
+    event = next(e for e in recorded["steps"][2]["events"] if e["function"] == "cpuhp_cb")
+    assert event["args"][key] != value
+    event["args"][key] = value
+    found = against_model(trace(recorded), {})
+    assert found.difference is not None
+    assert f"{key}={value}" in found.difference.first
+
+
 def mutated(change: str) -> Comparison:
     recorded = data("g_init_misc_register.json")
     events = recorded["steps"][1]["events"]

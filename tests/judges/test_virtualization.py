@@ -133,3 +133,10 @@ def test_what_cannot_be_judged() -> None:
     loaded(tape)
     tape.step("load", None)
     assert found(tape) == []
+
+
+def test_what_is_found_is_told_once() -> None:
+    """A CPU that stays wrong through many verbs is one finding."""
+    trace = go("x86-svm", "load", "create-vm", "close-vm", cpus=2).trace
+    less = changed(trace, 0, lambda events: drop_call(events, "kvm_online_cpu", 2))
+    assert [(f.step, f.resource) for f in virtualization(less, SVM)] == [(0, "cpu:1")]
