@@ -21,7 +21,7 @@ from kvm_ref.linux.cpumask import format_list
 from kvm_ref.linux.file import Files, close_fd
 from kvm_ref.linux.hotplug import cpu_device_down, cpu_device_up, write_cpuhp_fail
 from kvm_ref.linux.miscdevice import KVM_MINOR, Misc, misc_open
-from kvm_ref.linux.reboot import kernel_halt, kernel_kexec, kernel_power_off, kernel_restart
+from kvm_ref.linux.reboot import kernel_halt, kernel_kexec, kernel_power_off, kernel_restart, sys_reboot
 from kvm_ref.linux.suspend import pm_suspend
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.virt.kvm_vm import kvm_dev_ioctl
@@ -217,10 +217,10 @@ VERBS: Mapping[str, Verb] = {
     "online": Verb("shell", online, "CPU", "bring a CPU up"),
     "hotplug-fail": Verb("shell", hotplug_fail, "CPU:STATE", "make the CPU fail at a hotplug state, once"),
     "suspend": Verb("shell", suspend, "", "suspend to memory and wake up"),
-    "reboot": Verb("reboot", lambda k, a: kernel_restart(k), "", "reboot; nothing follows"),
-    "poweroff": Verb("reboot", lambda k, a: kernel_power_off(k), "", "power off; nothing follows"),
-    "halt": Verb("reboot", lambda k, a: kernel_halt(k), "", "halt; nothing follows"),
-    "kexec": Verb("reboot", lambda k, a: kernel_kexec(k), "", "start another kernel; nothing follows"),
+    "reboot": Verb("reboot", lambda k, a: sys_reboot(k, kernel_restart), "", "reboot; nothing follows"),
+    "poweroff": Verb("reboot", lambda k, a: sys_reboot(k, kernel_power_off), "", "power off; nothing follows"),
+    "halt": Verb("reboot", lambda k, a: sys_reboot(k, kernel_halt), "", "halt; nothing follows"),
+    "kexec": Verb("reboot", lambda k, a: sys_reboot(k, kernel_kexec), "", "start another kernel; nothing follows"),
     "foreign-on": Verb("foreign", lambda k, a: foreign(k, a, k.arch.foreign_on), "CPU", "another hypervisor takes a CPU"),
     "foreign-off": Verb("foreign", lambda k, a: foreign(k, a, k.arch.foreign_off), "CPU", "the other hypervisor gives it back"),
 }  # fmt: skip

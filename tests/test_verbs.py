@@ -71,6 +71,11 @@ def test_nothing_follows_the_end(verb: str) -> None:
     assert calls(done.trace.steps[1].events or (), "syscore_shutdown") == ["kvm_shutdown"]
 
 
+def test_a_kexec_that_fails_lets_go() -> None:
+    """reboot(2) gives what kernel_kexec() gives, and the next change of the system's state may come."""
+    assert results("load", "kexec", "suspend", "unload", fail="kernel_kexec") == [0, -16, 0, 0]
+
+
 def test_the_table_of_descriptors_can_be_full() -> None:
     """get_unused_fd_flags() gives -EMFILE when as many are open as may be (fs/file.c)."""
     room = RLIMIT_NOFILE - FIRST

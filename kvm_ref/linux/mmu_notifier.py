@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvm_ref.errno import EINTR
+from kvm_ref.errno import EINTR, ENOMEM
 from kvm_ref.kernel import Kernel, Resource
 from kvm_ref.vocabulary import kernel_function
 
@@ -28,7 +28,7 @@ class mmu_notifier(Resource):
         self.hashed = False
 
 
-@kernel_function(fails=EINTR, acquires="mmu_notifier", obj="subscription")
+@kernel_function(fails=(EINTR, ENOMEM), acquires="mmu_notifier", obj="subscription")
 def mmu_notifier_register(k: Kernel, subscription: mmu_notifier) -> None:
     """Subscribe to the memory of the present process (mm/mmu_notifier.c).
 

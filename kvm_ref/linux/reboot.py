@@ -15,7 +15,7 @@ from kvm_ref.errno import EBUSY, EINVAL, KernelError
 from kvm_ref.kernel import Kernel, Statics, SystemState
 from kvm_ref.linux.cpumask import cpu_online
 from kvm_ref.linux.hotplug import cpu_hotplug_disable, cpu_hotplug_enable
-from kvm_ref.linux.mutex import Mutex
+from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import pr_err
 from kvm_ref.linux.syscore_ops import syscore_shutdown
 from kvm_ref.unwind import ladder
@@ -157,3 +157,19 @@ def kernel_kexec(k: Kernel) -> None:
     if goto.reached("Unlock"):
         g.kexec_lock = False
     raise goto.error
+
+
+def sys_reboot(k: Kernel, cmd: Callable[[Kernel], None]) -> None:
+    """Carry out reboot(2): one such change of the system's state at a time.
+
+    Raises:
+        MachineStopped: the machine is gone, as a rule.
+        KernelError: what kernel_kexec() gives.
+    """
+    g = k[Reboot]
+    mutex_lock(k, g.system_transition_mutex)
+    try:
+        cmd(k)
+    except KernelError:
+        mutex_unlock(k, g.system_transition_mutex)
+        raise
