@@ -47,21 +47,23 @@ def per_event(cpus: int, verbs: tuple[str, ...] = LOAD) -> float:
     return best(lambda: run(scenario, backend), 3 if cpus > 256 else 20) / events * 1e6
 
 
-def traced_over_bare() -> tuple[float, float]:
-    """Return the microseconds of a traced load, and of as many bare calls that append one tuple.
+def traced_over_bare(*verbs: str) -> tuple[float, float]:
+    """Return the microseconds of a traced scenario, and of as many bare calls that append one tuple.
 
     A call is what leaves an event: of a function, of a lock, of an instruction that writes a register.
     """
     backend = backends.load("x86-svm")
-    scenario = Scenario("x86-svm", ("load",))
-    events = run(scenario, backend).trace.steps[0].events or []
+    scenario = Scenario("x86-svm", verbs)
+    events = list(run(scenario, backend).trace.events())
     calls = [(at.cpu, at.depth, name) for kind, at, name, _, _ in events if kind != "exit"]
     machines = [machine(scenario, backend) for _ in range(500)]
     for k in machines:
         look(k)
 
     def traced() -> None:
-        perform(machines.pop(), "load")
+        k = machines.pop()
+        for verb in verbs:
+            perform(k, verb)
 
     def function(log: list[object], cpu: int, depth: int, name: str) -> None:
         log.append(("call", cpu, depth, name))
@@ -117,8 +119,12 @@ def main() -> None:
         two = pairs(2)
         print(f"the same with --jobs 2               {two:8.3f} s    x {two / one:.2f}")
         os.sched_setaffinity(0, {min(cores)})
-    traced, bare = traced_over_bare()
-    print(f"traced load over bare calls          {traced:8.0f} us / {bare:.0f} us = {traced / bare:.1f}")
+    for what, verbs in (
+        ("traced load over bare calls  ", ("load",)),
+        ("traced life over bare calls  ", LIFE),
+    ):
+        traced, bare = traced_over_bare(*verbs)
+        print(f"{what}        {traced:8.0f} us / {bare:.0f} us = {traced / bare:.1f}")
 
 
 if __name__ == "__main__":
