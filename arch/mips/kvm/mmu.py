@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/mips/kvm/mmu.c: the page table that translates guest addresses.
 
-The top of the table is one page here, as with pages of 16 KiB. With pages of 4 KiB it is two, and
+The top of the table is one page here, as where PGD_TABLE_ORDER is 0. Where it is 1 it is two, and
 pgd_free() frees the first only: such kernels lose a page with each VM.
 """
 
