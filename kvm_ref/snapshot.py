@@ -11,38 +11,52 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterable
+from enum import Enum
+from operator import attrgetter
 from types import FunctionType
 
 from kvm_ref.kernel import LASTING, Kernel
+from kvm_ref.slotted import reducers
+
+# The last protocol in which each object is numbered explicitly where it is written.
+_PROTOCOL = 3
+_NAME = attrgetter("__qualname__")
+_LASTING = attrgetter(*LASTING)
 
 
 class Snapshots:
     """Takes snapshots of one kind of machine, and puts machines into their states.
 
     Args:
-        constants: classes and functions to know by number; others are known by name.
+        constants: what to know by number; other objects are known by what they hold, or by name.
     """
 
     def __init__(self, constants: Iterable[object]) -> None:
-        self._constants = list(dict.fromkeys(constants))
-        # What a pickler believes that it has written before, and what an unpickler must have read.
-        self._written = {id(obj): (n, obj) for n, obj in enumerate(self._constants)}
-        self._before = b"".join(
-            pickle.BININT2 + n.to_bytes(2, "little") + pickle.BINPERSID + pickle.MEMOIZE + pickle.POP
-            for n in range(len(self._constants))
-        )
+        known = list({id(obj): obj for obj in constants}.values())
+        self._reducers, needed = reducers([obj for obj in known if isinstance(obj, type)])
+        known += needed
+        # What a pickler believes that it has written before, and what an unpickler has read.
+        self._written = pickle.Pickler(io.BytesIO(), _PROTOCOL)
+        self._written.memo = {id(obj): (n, obj) for n, obj in enumerate(known)}
+        self._read = _Reader(known)
+        self._read.load()
 
     def take(self, k: Kernel) -> bytes:
         """Return the state of a machine."""
         out = io.BytesIO()
-        pickler = pickle.Pickler(out, 5)
-        pickler.memo = self._written
+        pickler = pickle.Pickler(out, _PROTOCOL)
+        pickler.memo = self._written.memo
+        pickler.dispatch_table = self._reducers
         pickler.dump(_state(k))
         return out.getvalue()
 
     def restore(self, k: Kernel, snapshot: bytes) -> None:
         """Put a machine, one of the same backend and CPUs, into the state of a snapshot."""
-        statics, lasting = _Reader(self._constants, self._before + snapshot).load()
+        # In a frame, for it is read at once, not number by number.
+        frame = pickle.FRAME + len(snapshot).to_bytes(8, "little")
+        unpickler = pickle.Unpickler(io.BytesIO(frame + snapshot))
+        unpickler.memo = self._read.memo
+        statics, lasting = unpickler.load()
         k.clear()
         k.update(statics)
         for name, value in zip(LASTING, lasting, strict=True):
@@ -50,28 +64,30 @@ class Snapshots:
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, constants: list[object], text: bytes) -> None:
-        super().__init__(io.BytesIO(text))
+    # Reads constants, and remembers each under its number.
+    def __init__(self, constants: list[object]) -> None:
+        numbers = [n.to_bytes(4, "little") for n in range(len(constants))]
+        each = [pickle.BININT + n + pickle.BINPERSID + pickle.LONG_BINPUT + n + pickle.POP for n in numbers]
+        super().__init__(io.BytesIO(b"".join(each) + pickle.NONE + pickle.STOP))
         self.persistent_load = constants.__getitem__  # type: ignore[method-assign]  # in C it is a field
 
 
 class _Finder(pickle.Pickler):
     def __init__(self) -> None:
-        super().__init__(io.BytesIO(), 5)
+        super().__init__(io.BytesIO(), _PROTOCOL)
         self.found: list[object] = []
 
     def persistent_id(self, obj: object) -> None:
-        if isinstance(obj, (type, FunctionType)):
+        if isinstance(obj, (type, FunctionType, Enum)):
             self.found.append(obj)
 
 
 def constants_of(k: Kernel) -> list[object]:
-    """Return the classes and functions that the state of a machine refers to."""
+    """Return the classes, functions and members of enumerations that the state of a machine refers to."""
     finder = _Finder()
     finder.dump(_state(k))
     return finder.found
 
 
 def _state(k: Kernel) -> object:
-    statics = sorted(k.items(), key=lambda item: item[0].__qualname__)
-    return statics, [getattr(k, name) for name in LASTING]
+    return [(statics, k[statics]) for statics in sorted(k, key=_NAME)], _LASTING(k)

@@ -24,8 +24,11 @@ class PerCpu(dict[int, T], Generic[T]):
         return self.initial
 
     def __reduce__(self) -> tuple[object, ...]:
+        made = (type(self), (self.initial,))
+        if not self:
+            return made
         own = [(cpu, value) for cpu, value in sorted(self.items()) if value != self.initial]
-        return (type(self), (self.initial,), None, None, iter(own))
+        return (*made, None, None, iter(own))
 
 
 class percpu_memory(Resource, Generic[T]):
