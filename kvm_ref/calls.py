@@ -106,17 +106,33 @@ class Called:
 
 
 @functools.cache
-def _tree(file: str) -> ast.Module:
-    return ast.parse("".join(linecache.getlines(file)))
+def _lines(file: str) -> list[str]:
+    return linecache.getlines(file)
 
 
 @functools.cache
-def _functions(file: str, within: bool = False) -> dict[int, ast.FunctionDef]:
-    # The functions of a file, each by the line that its code object gives as its first; few stand
-    # within something else.
-    nodes = ast.walk(_tree(file)) if within else _tree(file).body
+def _functions(file: str) -> dict[int, ast.FunctionDef]:
+    # The functions of a file, each by the line that its code object gives as its first.
+    nodes = ast.walk(ast.parse("".join(_lines(file))))
     functions = [n for n in nodes if isinstance(n, ast.FunctionDef)]
     return {n.decorator_list[0].lineno if n.decorator_list else n.lineno: n for n in functions}
+
+
+def _function(file: str, line: int) -> ast.FunctionDef | None:
+    # The function whose code object gives `line` as its first. Its text ends where something else
+    # begins at the margin; only where that is not so, as within a class, the whole file is read.
+    lines = _lines(file)[line - 1 :]
+    head = next((n for n, text in enumerate(lines) if text.startswith("def ")), -1)
+    if head < 0 or not lines[0].startswith(("def ", "@")):
+        return _functions(file).get(line)
+    ends = (n for n, text in enumerate(lines) if n > head and text[0] not in " )\n")
+    text = "".join(lines[: next(ends, None)])
+    try:
+        # Lines keep their numbers.
+        tree = ast.parse("\n" * (line - 1) + text)
+    except SyntaxError:
+        return _functions(file).get(line)
+    return tree.body[0] if isinstance(tree.body[0], ast.FunctionDef) else None
 
 
 class Text:
@@ -125,7 +141,7 @@ class Text:
     def __init__(self, function: Callable[..., object]) -> None:
         code = function.__code__
         file, line = code.co_filename, code.co_firstlineno
-        self.node = _functions(file).get(line) or _functions(file, within=True).get(line)
+        self.node = _function(file, line)
         self.body = self.node.body if self.node else []
         self.names = function.__globals__
         self.k = code.co_varnames[0] if code.co_argcount else ""

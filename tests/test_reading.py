@@ -372,3 +372,19 @@ def test_a_function_without_text() -> None:
     exec("def made(k):\n    a(k)", names)
     facts = ladder_facts(kernel_function()(names["made"]))
     assert [way.name for way in exits_of(facts)] == ["made:0"]
+
+
+@kernel_function(fails=EBUSY)
+def speaks(k: Kernel) -> None:
+    text = """
+What stands at the margin does not end a function.
+"""
+    if a(k) < len(text):
+        raise KernelError(EBUSY)
+
+
+def test_a_text_that_stands_at_the_margin() -> None:
+    """A function ends where the next one begins, not with a line of a text."""
+    facts = facts_of(speaks)
+    assert facts
+    assert [way.name for way in exits_of(facts)] == ["speaks:a", "speaks:-EBUSY", "speaks:0"]
