@@ -157,14 +157,15 @@ class Armed:
 
 
 class Pending:
-    """A fault, and how many of its calls were seen."""
+    """A fault, how many of its calls were seen, and at which place in the verb's events it struck."""
 
-    __slots__ = ("fault", "fired", "hits")
+    __slots__ = ("fault", "fired", "hits", "place")
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.hits = 0
         self.fired = False
+        self.place = 0
 
     def counts(self, k: Kernel, facts: Facts, args: dict[str, Any] | None) -> bool:
         """Say whether this call is the one."""
@@ -183,6 +184,7 @@ class Pending:
     def act(self, k: Kernel, facts: Facts) -> KernelError | tuple[Any] | None:
         """Strike: leave the event, and return what the call fails with, or None if it runs."""
         self.fired = True
+        self.place = len(k.events)
         fault = self.fault
         if fault.effect:
             state = SystemState[fault.effect.removeprefix("system_state=")]

@@ -105,15 +105,16 @@ def row_of(
     params: dict[str, Any],
 ) -> Row:
     """Make the row of one run."""
-    results = tuple(r for step in trace.steps for r in step.results)
+    results = tuple([r for step in trace.steps for r in step.results])
     length = len(plan.scenario.verbs)
+    number = plan.number
     return Row(
         scenario=plan.scenario,
         fault=plan.text,
-        result=results[plan.number] if plan.number < len(results) else None,
+        result=results[number] if number < len(results) else None,
         results=results[:length],
         retry=results[length:] or _own_retry(plan, results),
-        gotos=tuple(_goto(e) for step in trace.steps for e in index(step, vocabulary).gotos),
+        gotos=tuple([_goto(e) for step in trace.steps for _, e in index(step, vocabulary).gotos]),
         findings=tuple(findings),
         idle=not fired,
         params=params,
@@ -122,7 +123,7 @@ def row_of(
 
 def _own_retry(plan: Plan, results: tuple[int | None, ...]) -> tuple[int | None, ...]:
     last = [verb.partition("=")[0] for verb in plan.scenario.verbs[-2:]]
-    behind = max(plan.local, default=plan.number - 1) < len(results) - 2
+    behind = plan.last < len(results) - 2
     return results[-2:] if last == ["load", "unload"] and behind else ()
 
 
@@ -152,7 +153,7 @@ class _Part:
         trace, fired = self.replay.run(plan.scenario, plan.local)
         whole = plan.scenario
         builtin = self.backend.modules[-1].builtin
-        more = () if builtin else tidied(trace, max(plan.local, default=plan.number - 1))
+        more = () if builtin else tidied(trace, plan.last)
         if more:
             whole = attrs.evolve(whole, verbs=whole.verbs + more)
             trace, _ = self.replay.run(whole, plan.local)
@@ -267,6 +268,6 @@ def run(
         for label, times in seen.labels.items():
             labels[label] = labels.get(label, 0) + times
     # What all backends share need be reached on one of them.
-    unreached = {name for seen in reached for name in seen.unreached()}
-    unreached -= {name for seen in reached for name in seen.names()}
+    names = {name for seen in reached for name in seen.names()}
+    unreached = {name for seen in reached for name in seen.every() if name not in names}
     return Matrix(tuple(rows), dict(sorted(labels.items())), tuple(sorted(unreached)))

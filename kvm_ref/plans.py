@@ -43,7 +43,12 @@ class Plan:
     @property
     def number(self) -> int:
         """The verb that the first fault falls into, or that follows those that make the fault."""
-        return min(self.local, default=len(self.scenario.verbs) - self.length)
+        return min(self.local) if self.local else len(self.scenario.verbs) - self.length
+
+    @property
+    def last(self) -> int:
+        """The verb that the last fault falls into, or the last of those that make the fault."""
+        return max(self.local) if self.local else self.number - 1
 
     @property
     def first(self) -> Fault | None:
@@ -96,7 +101,7 @@ def faults_of(
             effects.append(f"system_state={facts.effect}")
         for effect in effects:
             fault = Fault(function, nth, where, effect=effect)
-            yield fault, number, attrs.evolve(fault, nth=local)
+            yield fault, number, fault if nth == local else Fault(function, local, where, effect=effect)
 
 
 # A call that can fail: the function, the CPU, the verb and the place in it, whether this call can, and
@@ -139,24 +144,29 @@ def plans(
         faults: how many faults a run has at most, 1 or 2.
         wanted: of which first faults, in order.
     """
-    for n, plan in list(enumerate(_single(base, backend, replay, edges=edges)))[wanted]:
-        yield attrs.evolve(plan, order=(n, 0))
+    for plan in list(_single(base, backend, replay, edges=edges))[wanted]:
+        yield plan
         if faults > 1 and plan.local:
             for m, pair in enumerate(_pairs(plan, backend, replay, edges=edges), 1):
-                yield attrs.evolve(pair, order=(n, m))
+                yield attrs.evolve(pair, order=(plan.order[0], m))
 
 
 def _single(base: Scenario, backend: Backend, replay: Replay, *, edges: bool) -> Iterator[Plan]:
     yield Plan("", base, length=len(base.verbs))
     clean, _ = replay.run(base)
-    for fault, number, local in faults_of(clean, Vocabulary.of(backend), edges=edges):
-        yield Plan(str(fault), attrs.evolve(base, faults=(fault,)), local={number: (local,)})
+    found = faults_of(clean, Vocabulary.of(backend), edges=edges)
+    last = 0
+    for last, (fault, number, local) in enumerate(found, 1):
+        one = attrs.evolve(base, faults=(fault,))
+        yield Plan(str(fault), one, order=(last, 0), local={number: (local,)})
     if type(backend).foreign_on is not Backend.foreign_on:
         online = base.cpus.online
-        for cpu in (online[0], online[-1]) if edges and len(online) > 1 else online:
+        held = (online[0], online[-1]) if edges and len(online) > 1 else online
+        for n, cpu in enumerate(held, last + 1):
             yield Plan(
                 f"foreign-on={cpu}",
                 attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)),
+                order=(n, 0),
                 length=len(base.verbs),
             )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -96,7 +97,12 @@ def _row(row: Row, findings: Sequence[Finding]) -> str:
 
 def _alike(finding: Finding) -> tuple[str, ...]:
     # On another CPU, with another one of its kind, or through another label it is the same finding.
-    return (finding.judge, re.sub(r"[#@]\d+$", "", finding.resource), finding.commit)
+    return (finding.judge, _unnumbered(finding.resource), finding.commit)
+
+
+@functools.lru_cache(maxsize=4096)
+def _unnumbered(resource: str) -> str:
+    return re.sub(r"[#@]\d+$", "", resource)
 
 
 def _brief(finding: Finding) -> str:

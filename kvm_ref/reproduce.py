@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 
 from kvm_ref.linux.cpumask import format_list
@@ -34,4 +35,8 @@ def command(scenario: Scenario) -> str:
             words += ["--reboot-at", text.removeprefix("reboot-at ")]
         else:
             words += ["--fail", text]
-    return shlex.join([*words, *scenario.verbs])
+    return " ".join(map(_quote, [*words, *scenario.verbs]))
+
+
+# Most words are in every command.
+_quote = functools.lru_cache(maxsize=4096)(shlex.quote)

@@ -65,6 +65,8 @@ class Step:
     verbs: list[str]
     results: list[int | None]
     events: list[Event] | None
+    # Another step that begins with the same events, the same objects, and how many these are.
+    alike: tuple[Step, int] | None = attrs.field(default=None, init=False, repr=False, eq=False)
     # What the judges picked out of the events, and for which vocabulary; and how the calls nest.
     picked: Any = attrs.field(default=None, init=False, repr=False, eq=False)
     nested: Any = attrs.field(default=None, init=False, repr=False, eq=False)

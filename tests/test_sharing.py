@@ -7,6 +7,7 @@ import pytest
 
 from kvm_ref import backend as backends
 from kvm_ref.fault import Fault
+from kvm_ref.judges import Reached, judge_all
 from kvm_ref.kernel import Kernel
 from kvm_ref.matrix import VERBS
 from kvm_ref.plans import plans
@@ -14,6 +15,7 @@ from kvm_ref.replay import Replay
 from kvm_ref.scenario import Cpus, Scenario, machine, perform, run
 from kvm_ref.snapshot import Snapshots, constants_of
 from kvm_ref.trace import Trace
+from kvm_ref.vocabulary import Vocabulary
 
 
 def told(trace: Trace) -> list[object]:
@@ -44,17 +46,25 @@ def told(trace: Trace) -> list[object]:
     ],
 )
 def test_every_run_is_the_same_alone(backend: str, every: int, params: dict[str, str]) -> None:
-    """Event for event, result for result, line for line: sharing changes nothing."""
+    """Event for event, result for result, line for line, finding for finding: sharing changes nothing."""
     arch = backends.load(backend)
     base = Scenario(backend, VERBS, cpus=Cpus.of((0, 1)), params=params)
     replay = Replay(base, arch)
     made = list(plans(base, arch, replay))[::every]
     assert len(made) > 20
+    vocabulary = Vocabulary.of(arch)
+    reached, reached_alone = Reached(vocabulary), Reached(vocabulary)
     for plan in made:
         shared, fired = replay.run(plan.scenario, plan.local)
         alone = run(plan.scenario, arch)
         assert told(shared) == told(alone.trace), plan.text
         assert fired == (not alone.idle)
+        assert judge_all(shared, vocabulary) == judge_all(alone.trace, vocabulary), plan.text
+        reached.add(shared)
+        reached_alone.add(alone.trace)
+    assert reached.labels == reached_alone.labels
+    assert reached.names() == reached_alone.names()
+    assert reached.every() == reached_alone.every()
 
 
 @pytest.mark.parametrize("backend", ["x86-svm", "riscv", "mips"])

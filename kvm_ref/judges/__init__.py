@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 
 from kvm_ref.judges.bug import bug
 from kvm_ref.judges.double_release import double_release
+from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.errno_chain import errno_chain
 from kvm_ref.judges.error_set import error_set
 from kvm_ref.judges.finding import Finding
 from kvm_ref.judges.hardware_state import hardware_state
+from kvm_ref.judges.index import index
 from kvm_ref.judges.label_order import label_order
 from kvm_ref.judges.leak import leak
 from kvm_ref.judges.lock_held import lock_held
@@ -44,6 +46,27 @@ JUDGES: Mapping[str, Judge] = {
 }
 
 
+_EACH_STEP = [judge for judge in JUDGES.values() if isinstance(judge, EachStep)]
+
+
 def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Return what all judges find, judge by judge."""
-    return [finding for judge in JUDGES.values() for finding in judge(trace, vocabulary)]
+    whole = trace.observed is None
+    # The steps in which something is found; of most steps it is known that nothing is.
+    telling = []
+    for number, step in enumerate(trace.steps):
+        seen = index(step, vocabulary)
+        if (number, whole) in seen.quiet:
+            continue
+        if any(judge.of(trace, number, seen) for judge in _EACH_STEP):
+            telling.append((number, seen))
+        else:
+            seen.quiet.add((number, whole))
+    out: list[Finding] = []
+    for judge in JUDGES.values():
+        if isinstance(judge, EachStep):
+            for number, seen in telling:
+                out += judge.of(trace, number, seen)
+        else:
+            out += judge(trace, vocabulary)
+    return out

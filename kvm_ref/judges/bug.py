@@ -14,6 +14,8 @@ def bug(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Find verbs that did not come back, because the machine stopped in a BUG()."""
     out: list[Finding] = []
     for number, step in enumerate(trace.steps):
+        if None not in step.results:
+            continue
         for verb, result in zip(step.verbs, step.results, strict=True):
             if result is None and verb not in _ENDS:
                 told = [line for line in trace.log if line.startswith("kernel BUG: ")]

@@ -9,32 +9,20 @@ invisible, so there only what must be equal is compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.finding import Finding, user_of
-from kvm_ref.judges.index import ERRORS, Index, index, named, words_of
+from kvm_ref.judges.index import BEARING, ERRORS, Index, named, words_of
 from kvm_ref.text import errno_name
 from kvm_ref.trace import At, Event, Step, Trace
-from kvm_ref.vocabulary import Vocabulary
-
-# What each value that tells of an error number tells: the number, or a pointer that encodes it.
-BEARING: Mapping[object, int] = {n: n for n in ERRORS} | {f"ERR_PTR({n})": n for n in ERRORS}
 
 
-def errno_chain(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@EachStep
+def errno_chain(trace: Trace, number: int, seen: Index) -> list[Finding]:
     """Find errors that come from nowhere, change on the way, or do not reach the user."""
-    out: list[Finding] = []
-    whole = trace.observed is None
-    for number, step in enumerate(trace.steps):
-        seen = index(step, vocabulary)
-        if len(step.results) == 1:
-            out += _result(step, number)
-        if seen.errors:
-            key = ("errno_chain", number)
-            if key not in seen.found:
-                plain = not seen.gotos and _plain(seen, vocabulary)
-                seen.found[key] = [] if plain else _Chain(seen, vocabulary, number, whole).judged()
-            out += seen.found[key]
+    step = trace.steps[number]
+    out = _result(step, number) if len(step.results) == 1 else []
+    if seen.errors and (seen.gotos or not _plain(seen)):
+        out += _Chain(seen, number, trace.observed is None).judged()
     return out
 
 
@@ -57,22 +45,22 @@ def _result(step: Step, number: int) -> list[Finding]:
     return []
 
 
-def _plain(seen: Index, vocabulary: Vocabulary) -> bool:
+def _plain(seen: Index) -> bool:
     # Whether every error is one of the function's own, and none was put in: then all is well.
-    own = words_of(vocabulary).own
-    return all(e[0] == "exit" and e[4] in own.get(e[2], ()) for e in seen.errors)
+    own = words_of(seen.vocabulary).own
+    return all(e[0] == "exit" and e[4] in own.get(e[2], ()) for _, e in seen.errors)
 
 
 class _Chain:
     """The errors of one step, in order, with their places."""
 
-    def __init__(self, seen: Index, vocabulary: Vocabulary, number: int, whole: bool) -> None:
+    def __init__(self, seen: Index, number: int, whole: bool) -> None:
         self.seen = seen
-        self.vocabulary = vocabulary
-        self.words = words_of(vocabulary)
+        self.vocabulary = seen.vocabulary
+        self.words = words_of(seen.vocabulary)
         self.number = number
         self.whole = whole
-        self.errors = [(place, event) for place, event in enumerate(seen.events) if event[4] in BEARING]
+        self.errors = [pair for pair in seen.picked if pair[1][4] in BEARING]
 
     def judged(self) -> list[Finding]:
         """Return the findings of this step."""
@@ -121,6 +109,8 @@ class _Chain:
         if own is None or value in own or not (label or self._bears(event)):
             return []
         strict = function in self.words.strict
+        if not strict and self._hands_on(nth, event, depth):
+            return []
         lent = [] if strict else self._lent(nth, event, depth)
         if value in lent or not (self.whole or strict):
             return []
@@ -131,6 +121,18 @@ class _Chain:
             message += "it has none of its own"
         message += f" and its callee failed with {errno_name(lent[0])}" if lent else " and no callee failed"
         return [self._finding(function, label, message)]
+
+    def _hands_on(self, nth: int, event: Event, depth: int) -> bool:
+        # Whether the error is that of the call that failed last; it nearly always is.
+        if not nth:
+            return False
+        place, callee = self.errors[nth - 1]
+        return (
+            callee[0] == "exit"
+            and callee[4] == event[4]
+            and self._bears(callee)
+            and not self._begins(event, depth, place, self.errors[nth][0])
+        )
 
     def _lent(self, nth: int, event: Event, depth: int) -> list[int]:
         # The errors that a function can hand on: those of its direct callees that failed, for it may clean

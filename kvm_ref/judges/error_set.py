@@ -7,25 +7,24 @@ what was just taken down is there.
 
 from __future__ import annotations
 
+from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.finding import Finding
-from kvm_ref.judges.index import ERRORS, index
+from kvm_ref.judges.index import ERRORS, Index
 from kvm_ref.trace import Trace
-from kvm_ref.vocabulary import Vocabulary
 
 
-def error_set(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@EachStep
+def error_set(trace: Trace, number: int, seen: Index) -> list[Finding]:
     """Find jumps to labels without an error set, and functions that succeed after one."""
     out: list[Finding] = []
-    for number, step in enumerate(trace.steps):
-        seen = index(step, vocabulary)
-        for jump in seen.jumps() if seen.gotos else ():
-            function, value = jump.event[2], jump.event[4]
-            message = ""
-            if value not in ERRORS:
-                message = f"{function}() jumps to {jump.label} without an error: {value}"
-            elif jump.exit is not None and jump.exit[4].__class__ is int and jump.exit[4] == 0:
-                message = f"{function}() returns 0 after it jumped to {jump.label}"
-            if message:
-                label = f"{function}:{jump.label}"
-                out.append(Finding(judge="error_set", message=message, step=number, label=label))
+    for jump in seen.jumps():
+        function, value = jump.event[2], jump.event[4]
+        message = ""
+        if value not in ERRORS:
+            message = f"{function}() jumps to {jump.label} without an error: {value}"
+        elif jump.exit is not None and jump.exit[4].__class__ is int and jump.exit[4] == 0:
+            message = f"{function}() returns 0 after it jumped to {jump.label}"
+        if message:
+            label = f"{function}:{jump.label}"
+            out.append(Finding(judge="error_set", message=message, step=number, label=label))
     return out

@@ -73,9 +73,10 @@ class Place:
 
         The innermost call that jumped counts, and its last jump.
         """
-        jumps = seen.jumps()
-        for start in self.nesting.calls(self.here) if jumps else ():
-            for jump in reversed(jumps):
-                if (later or jump.place < self.here) and self.nesting.within(jump.place, start):
-                    return f"{jump.event[2]}:{jump.label}"
+        jumps = [jump for jump in seen.jumps() if later or jump.place < self.here]
+        starts = self.nesting.calls(self.here) if jumps else []
+        jumped = {self.nesting.directly(jump.place): jump for jump in jumps}
+        for start in starts:
+            if start in jumped:
+                return f"{jumped[start].event[2]}:{jumped[start].label}"
         return ""

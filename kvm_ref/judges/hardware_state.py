@@ -8,34 +8,84 @@ it sets stay set, and bits that it clears stay clear.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from kvm_ref.judges.finding import Finding, Place
-from kvm_ref.judges.index import Register, index
+from kvm_ref.judges.index import Index, Register, index
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
 def hardware_state(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Find registers that do not hold what they held before KVM touched them."""
+    seen = [index(step, vocabulary) for step in trace.steps]
+    written = tuple([_written(one) for one in seen if one.last or _due(one) == _ORIGINAL])
+    return [] if None not in written and _restored(written) else _found(trace, seen)
+
+
+# What is due after a step: what each register held before it, or before the first step that wrote it.
+_BEFORE, _ORIGINAL = "before", "original"
+# A step's writes, what each register held before and after them, and what is due.
+_Written = tuple[frozenset[tuple[Register, int | None, object]], str]
+
+
+def _due(seen: Index) -> str:
+    results = seen.step.results
+    if len(results) == 1 and (results[0] or 0) < 0:
+        return _BEFORE
+    return _ORIGINAL if results[-1:] == [0] and seen.step.verbs[-1].startswith("unload") else ""
+
+
+def _written(seen: Index) -> _Written | None:
+    # None where it is not that simple: another hypervisor writes too, or what a register held is no number.
+    if "hardware_state" not in seen.found:
+        before = seen.before
+        plain = not seen.foreign and set(map(type, before.values())) <= {int}
+        writes = [(register, before.get(register), event[4]) for register, event in seen.last.items()]
+        seen.found["hardware_state"] = (frozenset(writes), _due(seen)) if plain else None
+    written: _Written | None = seen.found["hardware_state"]
+    return written
+
+
+@functools.lru_cache(maxsize=4096)
+def _restored(steps: tuple[_Written, ...]) -> bool:
+    # Whether all registers are found to hold what is due. Few sequences of writes are not alike.
+    original: dict[Register, int] = {}
+    now: dict[Register, object] = {}
+    for writes, due in steps:
+        for register, was, value in writes:
+            now[register] = value
+            if was is not None:
+                original.setdefault(register, was)
+                if due == _BEFORE and was != value:
+                    return False
+        if due == _ORIGINAL and any(now[register] != value for register, value in original.items()):
+            return False
+    return True
+
+
+def _found(trace: Trace, seen: list[Index]) -> list[Finding]:
     out: list[Finding] = []
     original: dict[Register, Any] = {}
     now: dict[Register, tuple[int, Event]] = {}
     known: set[tuple[Register, Any]] = set()
-    seen = [index(step, vocabulary) for step in trace.steps]
     for number, step in enumerate(trace.steps):
         before = seen[number].before
-        original = {**before, **original}
-        now.update({register: (number, event) for register, event in seen[number].last.items()})
+        if before:
+            original = {**before, **original}
+        for register, event in seen[number].last.items():
+            now[register] = (number, event)
         for event in seen[number].foreign:
             original = _owned(original, event)
             before = _owned(before, event)
-        if len(step.results) == 1 and (step.results[0] or 0) < 0:
-            due, what = before, f"before {step.verbs[0]} failed"
-        elif step.results[-1:] == [0] and step.verbs[-1].startswith("unload"):
-            due, what = original, "before KVM first wrote it"
-        else:
-            continue
+        match _due(seen[number]):
+            case "before":
+                due, what = before, f"before {step.verbs[0]} failed"
+            case "original":
+                due, what = original, "before KVM first wrote it"
+            case _:
+                continue
         for register in [r for r, value in due.items() if now[r][1][4] != value]:
             writer, event = now[register]
             if (register, event[4]) in known:

@@ -10,7 +10,8 @@ An `At` must be one object for each place in the trace, as the model and `kvm_re
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kvm_ref.errno import Errno, ErrPtr
@@ -19,12 +20,20 @@ from kvm_ref.vocabulary import NULL, Facts, Vocabulary
 
 # The values by which a call gives an error number.
 ERRORS = frozenset(range(-4095, 0))
+# What each value that tells of an error number tells: the number, or a pointer that encodes it.
+BEARING: Mapping[object, int] = {n: n for n in ERRORS} | {f"ERR_PTR({n})": n for n in ERRORS}
+# The calls that tell of virtualization, and of CPUs that come and go; a judge looks for them by name.
+TELLING = frozenset({
+    "kvm_arch_enable_virtualization_cpu", "kvm_arch_disable_virtualization_cpu", "kvm_enable_virtualization",
+    "kvm_disable_virtualization", "kvm_init_virtualization", "kvm_uninit_virtualization", "kvm_shutdown", "_cpu_up", "_cpu_down",
+})  # fmt: skip
 # A resource: its kind and its id; the id is "" in a log that does not tell.
 Key = tuple[str, str | int]
 # A register of one CPU.
 Register = tuple[int, str]
-# What is done with a resource: "acquire", "release" or "use"; for which event; by which function.
-Deed = tuple[str, Key, Event, Facts]
+# What is done with a resource: the place where it is done, "acquire", "release" or "use", what it is done
+# with, by which event, and by which function.
+Deed = tuple[int, str, Key, Event, Facts]
 
 
 def resource_of(key: Key) -> str:
@@ -38,7 +47,7 @@ class Words:
 
     Attributes:
         roles: the functions that acquire, release or use something, by name and by built symbol.
-        dull: the functions that do neither, and have no ladder.
+        dull: the functions that do neither, have no ladder, and of which no judge asks by name.
         own: of each function the error numbers that it gives itself, negative.
         strict: the functions that give no other.
     """
@@ -56,7 +65,7 @@ class Words:
             # One built symbol may stand for functions that acquire different things.
             if len({(f.acquires, f.releases, f.uses) for f in known}) == 1 and _matters(known[0]):
                 self.roles[name] = known[0]
-            elif name in vocabulary and not known[0].jumps:
+            elif name in vocabulary and name not in TELLING and not known[0].jumps:
                 dull.add(name)
         self.dull = frozenset(dull)
 
@@ -110,7 +119,7 @@ class Jumped:
 
 def place_of(events: list[Event], event: Event) -> int:
     """Return the place of an event in its step; another one may be equal to it."""
-    return next(n for n, other in enumerate(events) if other is event)
+    return list(map(id, events)).index(id(event))
 
 
 def encloses(outer: At, inner: At) -> bool:
@@ -118,93 +127,126 @@ def encloses(outer: At, inner: At) -> bool:
     return outer.depth == inner.depth - 1 and outer.task == inner.task and outer.cpu == inner.cpu
 
 
+# An event, with its place in the step.
+Placed = tuple[int, Event]
+
+
 class Index:
     """What judges look at in one step.
 
     Attributes:
+        step: the step.
+        picked: the events that are not passed over.
         deeds: what was done with resources, in order. A release counts from when it returned,
             and one that failed does not count.
         locks: the ``lock`` and ``unlock`` events.
+        writes: the ``write`` events.
         before: what each register held before the first write of it.
         last: the last write of each register.
         foreign: the writes of another hypervisor.
         gotos: the ``goto`` events.
         errors: all events with an error number.
-        balanced: the judge of locks found nothing in this step.
-        found: what judges found that look at one step alone, by judge and number of the step.
+        found: what judges keep that look at one step alone, each under keys of its own.
+        quiet: the numbers for which the judges that look at one step alone found nothing in this one,
+            each with whether the trace was whole.
         counted_by: the last who counted what was reached in this step.
     """
 
     __slots__ = (
-        "_jumps", "balanced", "before", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos", "last",
-        "locks", "vocabulary",
+        "_jumps", "before", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos", "last", "locks",
+        "picked", "quiet", "source", "step", "vocabulary", "writes",
     )  # fmt: skip
 
-    def __init__(self, events: list[Event], vocabulary: Vocabulary) -> None:
+    def __init__(self, step: Step, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.events = events
+        self.step = step
+        self.source = step.events
+        self.events = step.events or []
         self._jumps: list[Jumped] | None = None
+        self.picked: list[Placed] = []
         self.deeds: list[Deed] = []
-        self.locks: list[Event] = []
+        self.locks: list[Placed] = []
+        self.writes: list[Placed] = []
+        self.gotos: list[Placed] = []
+        self.errors: list[Placed] = []
+        self.found: dict[object, Any] = {}
+        self.quiet: set[tuple[int, bool]] = set()
+        self.counted_by: object = None
+        start = self._begin()
+        entered = {e[1]: e for _, e in self.picked if e[0] == "enter" and e[3] is not None}
+        words = words_of(vocabulary)
+        dull = words.dull
+        events = enumerate(self.events[start:] if start else self.events, start)
+        rest = [(n, e) for n, e in events if e[2] not in dull or e[4] in BEARING]
+        self._note(rest, entered, words.roles)
+        self.picked += rest
         self.before: dict[Register, Any] = {}
         self.last: dict[Register, Event] = {}
         self.foreign: list[Event] = []
-        self.gotos: list[Event] = []
-        self.errors: list[Event] = []
-        self.balanced = False
-        self.found: dict[tuple[str, int], list[Any]] = {}
-        self.counted_by: object = None
-        words = words_of(vocabulary)
-        dull, roles = words.dull, words.roles
+        for _, event in self.writes:
+            self._write(event)
+
+    def _begin(self) -> int:
+        # Where the step begins as another one does, that one has been looked through. Return how far.
+        if not self.step.alike:
+            return 0
+        other, start = self.step.alike
+        known = index(other, self.vocabulary)
+        for name in ("picked", "deeds", "locks", "writes", "gotos", "errors"):
+            theirs: list[tuple[Any, ...]] = getattr(known, name)
+            getattr(self, name).extend(theirs[: bisect_left(theirs, (start,))])
+        return start
+
+    def _note(self, rest: list[Placed], entered: dict[At, Event], roles: dict[str, Facts]) -> None:
+        # Sort events; of those before them, the calls that were `entered` with arguments are known.
         deeds, locks = self.deeds, self.locks
-        entered: dict[At, Event] = {}
-        for event in [e for e in events if e[2] not in dull or e[4] in ERRORS]:
+        for place, event in rest:
             kind, at, name, args, value = event
             if kind == "enter":
                 if args is not None:
                     entered[at] = event
                     if "uses" in args and name in roles:
-                        deeds.append(("use", (roles[name].uses, args["uses"]), event, roles[name]))
+                        deeds.append((place, "use", (roles[name].uses, args["uses"]), event, roles[name]))
             elif kind == "exit":
                 if value is not None and value in ERRORS:
-                    self.errors.append(event)
+                    self.errors.append((place, event))
                 elif name in roles:
                     facts = roles[name]
                     if facts.releases:
                         enter = entered.pop(at, event)
                         key = _released(facts, enter if enter[2] == name else event)
                         if key is not None:
-                            deeds.append(("release", (facts.releases, key), enter, facts))
+                            deeds.append((place, "release", (facts.releases, key), enter, facts))
                     if facts.acquires:
                         if args is not None and "obj" in args:
                             key = args["obj"]
                         else:
                             key = _acquired(facts, entered.get(at), event)
                         if key is not None:
-                            deeds.append(("acquire", (facts.acquires, key), event, facts))
+                            deeds.append((place, "acquire", (facts.acquires, key), event, facts))
             elif kind == "lock" or kind == "unlock":
-                locks.append(event)
+                locks.append((place, event))
+            elif kind == "write":
+                self.writes.append((place, event))
             else:
-                self._other(event)
+                if value in ERRORS:
+                    self.errors.append((place, event))
+                if kind == "goto":
+                    self.gotos.append((place, event))
 
-    def _other(self, event: Event) -> None:
-        kind, at, name, args, value = event
-        if kind == "write":
-            register = (at.cpu, name)
-            if args and "was" in args:
-                self.before.setdefault(register, args["was"])
-            self.last[register] = event
-            if at.task == "foreign":
-                self.foreign.append(event)
-        elif value in ERRORS:
-            self.errors.append(event)
-        if kind == "goto":
-            self.gotos.append(event)
+    def _write(self, event: Event) -> None:
+        _, at, name, args, _ = event
+        register = (at.cpu, name)
+        if args and "was" in args:
+            self.before.setdefault(register, args["was"])
+        self.last[register] = event
+        if at.task == "foreign":
+            self.foreign.append(event)
 
     def jumps(self) -> list[Jumped]:
         """Return the ``goto`` events, each with what followed."""
         if self._jumps is None:
-            self._jumps = [Jumped(self.events, place_of(self.events, event)) for event in self.gotos]
+            self._jumps = [Jumped(self.events, place) for place, _ in self.gotos]
         return self._jumps
 
 
@@ -238,14 +280,10 @@ def _succeeded(facts: Facts, value: object) -> bool:
     return True
 
 
-_NONE: list[Event] = []
-
-
 def index(step: Step, vocabulary: Vocabulary) -> Index:
-    """Return the index of a step, which is made once; its events must not be changed after that."""
-    events = _NONE if step.events is None else step.events
-    known = step.picked
-    if isinstance(known, Index) and known.vocabulary is vocabulary and known.events is events:
+    """Return the index of a step, which is made once; the step must not be changed after that."""
+    known: Index | None = step.picked
+    if known is not None and known.vocabulary is vocabulary and known.source is step.events:
         return known
-    step.picked = made = Index(events, vocabulary)
+    step.picked = made = Index(step, vocabulary)
     return made

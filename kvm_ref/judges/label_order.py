@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 from operator import itemgetter
 
-from kvm_ref.calls import Block, Branch, Call, Done, Loop
+from kvm_ref.calls import Block, Branch, Call, Done, Loop, calls_of
+from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.finding import Finding
-from kvm_ref.judges.index import Index, index, named
+from kvm_ref.judges.index import Index, named
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Facts, Vocabulary
 
@@ -110,40 +111,46 @@ def _automaton(facts: Facts, label: str, options: frozenset[str]) -> Automaton:
     return Automaton(ladder.fall(label), options)
 
 
+@functools.lru_cache(maxsize=1024)
+def _has(facts: Facts, label: str) -> bool:
+    return facts.ladder is not None and label in [one.name for one in facts.ladder.labels]
+
+
+@functools.lru_cache(maxsize=1024)
+def _asked(facts: Facts, label: str) -> frozenset[str]:
+    # The Kconfig options that decide what stands below a label.
+    ladder = facts.ladder
+    assert ladder is not None
+    return frozenset(call.config for call in calls_of(ladder.fall(label)) if call.config)
+
+
 @functools.lru_cache(maxsize=32)
 def _depending(vocabulary: Vocabulary) -> dict[str, str]:
     # The functions that depend on a Kconfig option, with the option.
     return {facts.name: facts.config for facts in vocabulary.values() if facts.config}
 
 
-def label_order(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+def _set(seen: Index) -> frozenset[str]:
+    # The options that are known to be set: a function that depends on them left a trace.
+    depending = _depending(seen.vocabulary)
+    return frozenset(depending[name] for name in depending.keys() & set(map(itemgetter(2), seen.events)))
+
+
+@EachStep
+def label_order(trace: Trace, number: int, seen: Index) -> list[Finding]:
     """Find gotos after which a function did not do what stands below the label."""
-    out: list[Finding] = []
-    for number, step in enumerate(trace.steps):
-        seen = index(step, vocabulary)
-        if seen.gotos:
-            key = ("label_order", number)
-            if key not in seen.found:
-                seen.found[key] = _step(seen, number, vocabulary)
-            out += seen.found[key]
-    return out
-
-
-def _step(seen: Index, number: int, vocabulary: Vocabulary) -> list[Finding]:
     out = []
-    # An option is set if a function that depends on it left a trace.
-    depending = _depending(vocabulary)
-    options = frozenset(depending[name] for name in depending.keys() & set(map(itemgetter(2), seen.events)))
     for jump in seen.jumps():
         function = jump.event[2]
         label = f"{function}:{jump.label}"
-        for facts in named(vocabulary, function):
-            if facts.ladder is None or jump.label not in [one.name for one in facts.ladder.labels]:
+        for facts in named(seen.vocabulary, function):
+            if not _has(facts, jump.label):
                 message = f"{function}() jumped to {jump.label}, but has no such label"
             elif jump.exit is None:
                 continue
             else:
-                differs = _differs(facts, jump.label, jump.callees, options)
+                options = _asked(facts, jump.label)
+                differs = _differs(facts, jump.label, jump.callees, options and options & _set(seen))
                 if differs is None:
                     continue
                 expected, found = differs

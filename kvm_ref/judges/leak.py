@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from kvm_ref.judges.finding import Finding, Place, user_of
 from kvm_ref.judges.index import resource_of
-from kvm_ref.judges.ledger import Ledger, Life, ledger
+from kvm_ref.judges.ledger import Ledger, ledger
 from kvm_ref.judges.nesting import nesting
+from kvm_ref.judges.net import Life
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Step, Trace
 from kvm_ref.vocabulary import Vocabulary
@@ -28,6 +29,7 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     for number, step in enumerate(trace.steps):
         if len(step.results) == 1 and (step.results[0] or 0) < 0:
             out += _failed(trace, book, number, known)
+            continue
         for nth, (text, result) in enumerate(zip(step.verbs, step.results, strict=True), 1):
             verb, _, module = text.partition("=")
             if verb == "load" and result == 0:
@@ -42,10 +44,10 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
                 # References to the module are alike, whichever file they belong to.
                 if not any(count.values()) and len(step.verbs) == 1:
                     since = [*opened["vm"], *opened["dev"]]
-                    kept = [life for life in book.after[number] if life[1] in since]
+                    kept = [life for life in book.after[number].values() if life[1] in since]
                     out += _still_held(trace, book, number, kept, text, known)
             elif verb == "unload" and result == 0:
-                kept = _since(loads, module, trace, book.after[number])
+                kept = _since(loads, module, trace, list(book.after[number].values()))
                 if nth == len(step.verbs):
                     out += _still_held(trace, book, number, kept, text, known)
     return out
@@ -59,22 +61,24 @@ def _since(loads: list[tuple[str, int]], module: str, trace: Trace, held: list[L
         return held
     named = [n for n, (name, _) in enumerate(loads) if name == module]
     since = loads.pop(named[-1] if named else -1)[1]
+    if not held:
+        return []
     by_step = [[life for life in held if life[1] == n] for n in range(since, len(trace.steps))]
     return [life for n, lives in enumerate(by_step, since) for life in _own(trace.steps[n], lives)]
 
 
 def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]) -> list[Finding]:
     step = trace.steps[number]
-    if not book.indexes[number].deeds:
+    before_it = book.after[number - 1] if number else {}
+    after = book.after[number]
+    if before_it is after or not (before_it or after):
         return []
     # What was released and acquired again on the way back is held as it was before.
-    before_it = {life[0] for life in book.after[number - 1]} if number else set()
-    kept = _own(step, [e for e in book.after[number] if e[1] == number and e[0] not in before_it])
+    kept = _own(step, [life for key, life in after.items() if life[1] == number and key not in before_it])
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
     out = _still_held(trace, book, number, kept, verb, known)
-    still = {life[0] for life in book.after[number]}
-    for key, since, event, _ in book.after[number - 1] if number else ():
-        before = None if key in still or key[0] in book.unseen_acquire else book.released(number, key)
+    for key, since, event, _ in before_it.values():
+        before = None if key in after or key[0] in book.unseen_acquire else book.released(number, key)
         if before is None:
             continue
         released = Place(trace, before[1], before[2])
@@ -111,15 +115,16 @@ def _still_held(
         if (since, id(event)) in known or key[0] in book.unseen_release:
             continue
         known.add((since, id(event)))
-        acquired = Place(trace, since, event)
+        place = Place(trace, since, event)
+        resource, acquired = resource_of(key), str(place)
         out.append(
             Finding(
                 judge="leak",
                 step=number,
-                label=acquired.label(book.indexes[since], later=True),
-                resource=resource_of(key),
-                acquired=str(acquired),
-                message=f"{resource_of(key)} is still held after {after}; acquired in {acquired}",
+                label=place.label(book.indexes[since], later=True),
+                resource=resource,
+                acquired=acquired,
+                message=f"{resource} is still held after {after}; acquired in {acquired}",
             )
         )
     return out

@@ -12,14 +12,15 @@ sees some functions only; where it cannot know, the ledger gives the benefit of 
 from __future__ import annotations
 
 from kvm_ref.judges.index import Deed, Index, Key, index
+from kvm_ref.judges.net import Life, net_of
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
-# One life of a resource: what it is, the step and the event that acquired it, and another life of the
-# same name that was not over then.
-Life = tuple[Key, int, Event, "Life | None"]
 # A release: of what, in which step, by which event.
 Release = tuple[Life, int, Event]
+
+# Where every trace begins.
+_NOTHING: dict[Key, Life] = {}
 
 
 class Ledger:
@@ -27,7 +28,7 @@ class Ledger:
 
     Attributes:
         indexes: the index of each step.
-        after: for each step what was held at its end, in order of acquisition.
+        after: for each step what was held at its end, in order of acquisition. Do not change it.
         stale: releases of what was not held: step, event, what it was, and how it was released
             before, if it was.
         used: uses of what was not held any more, likewise.
@@ -38,25 +39,35 @@ class Ledger:
     def __init__(self, trace: Trace, vocabulary: Vocabulary, indexes: list[Index]) -> None:
         self.indexes = indexes
         self.whole = trace.observed is None and trace.source.get("kind") == "model"
-        self.after: list[list[Life]] = []
+        self.after: list[dict[Key, Life]] = []
         self.stale: list[tuple[int, Event, Key, Release | None]] = []
         self.used: list[tuple[int, Event, Key, Release]] = []
         self.unseen_release, self.unseen_acquire = _unseen(trace, vocabulary)
-        self._held: dict[Key, Life] = {}
+        self._held = _NOTHING
         # The first step from which on all is known.
         self._known = 0
         for number, (step, seen) in enumerate(zip(trace.steps, indexes, strict=True)):
             if step.events is None or (not self.whole and not step.events and 0 in step.results):
                 # Not recorded.
-                self._held = {}
+                self._held = _NOTHING
                 self._known = number
-            self._step(number, seen.deeds)
-            self.after.append(list(self._held.values()))
+            if seen.deeds:
+                self._step(number, seen)
+            self.after.append(self._held)
 
-    def _step(self, number: int, deeds: list[Deed]) -> None:
-        held = self._held
+    def _step(self, number: int, seen: Index) -> None:
+        # A log does not tell of all that must be held, so there it is done deed by deed.
+        net = net_of(seen) if self.whole else None
+        after = net.after(number, self._held) if net else None
+        if after is None:
+            after = self._done(number, seen.deeds)
+        self._held = after or _NOTHING
+
+    def _done(self, number: int, deeds: list[Deed]) -> dict[Key, Life]:
+        # What is held after the deeds of a step, which are looked at one by one.
+        held = self._held = dict(self._held)
         for item in deeds:
-            deed, key, event, facts = item
+            _, deed, key, event, facts = item
             if deed == "acquire":
                 held[key] = (key, number, event, held.get(key))
             elif deed == "release":
@@ -68,10 +79,11 @@ class Ledger:
                     held[key] = life[3]
             elif key not in held:
                 self._not_held(number, item)
+        return held
 
     def _not_held(self, number: int, item: Deed) -> None:
         # A log may not show what was acquired; one that shows no name does not tell what is released.
-        deed, key, event, _ = item
+        _, deed, key, event, _ = item
         doubt = not self.whole and (key[1] == "" or key[0] in self.unseen_acquire)
         before = None if doubt else self.released(number, key, item)
         if before and deed == "use":
@@ -88,7 +100,7 @@ class Ledger:
         counts = until is None
         for n in range(number, self._known - 1, -1):
             for item in reversed(self.indexes[n].deeds):
-                deed, other, event, _ = item
+                _, deed, other, event, _ = item
                 if not counts:
                     counts = item is until
                 elif other == key and deed == "release":

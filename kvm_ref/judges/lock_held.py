@@ -5,29 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.finding import Finding, Place, verbs_of
-from kvm_ref.judges.index import Index, index
+from kvm_ref.judges.index import Index
 from kvm_ref.trace import Event, Trace
-from kvm_ref.vocabulary import Vocabulary
 
 
-def lock_held(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@EachStep
+def lock_held(trace: Trace, number: int, seen: Index) -> list[Finding]:
     """Find locks that stay held, are taken twice by one task, or unlocked by one that does not hold them."""
-    out: list[Finding] = []
-    for number, step in enumerate(trace.steps):
-        seen = index(step, vocabulary)
-        if not seen.balanced:
-            wrong = [
-                _finding(trace, number, seen, message, lock) for message, lock in _wrong(trace, number, seen)
-            ]
-            seen.balanced = not wrong
-            out += wrong
-    return out
+    return [_finding(trace, number, seen, message, lock) for message, lock in _wrong(trace, number, seen)]
 
 
 def _wrong(trace: Trace, number: int, seen: Index) -> Iterator[tuple[str, Event]]:
     held: dict[tuple[str, str], Event] = {}
-    for event in seen.locks:
+    for _, event in seen.locks:
         kind, at, name, _, _ = event
         holder = (name, at.task)
         if kind == "lock":

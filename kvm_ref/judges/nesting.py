@@ -7,42 +7,71 @@ enclose those of the other.
 
 from __future__ import annotations
 
-from kvm_ref.judges.index import place_of
-from kvm_ref.trace import Event, Step
+import functools
+
+from kvm_ref.trace import At, Event, Step
 
 
 class Nesting:
     """The calls of one step; `events` are the step's."""
 
-    def __init__(self, events: list[Event]) -> None:
-        self.events = events
+    def __init__(self, step: Step) -> None:
+        self.source = step.events
+        self.events = step.events or []
+        # Where the step begins as another one does, that one knows the calls.
+        other, self._shared = step.alike or (None, 0)
+        self._other = nesting(other) if other else self
         self._calls: dict[int, list[int]] = {}
         self._names: dict[int, str] = {}
+        self._directly: dict[int, int] = {}
+        self._outermost: dict[str, list[int]] = {}
+
+    @functools.cached_property
+    def _places(self) -> dict[int, int]:
+        # Where each event is, by which object it is.
+        return {id(event): n for n, event in enumerate(self.events)}
+
+    @functools.cached_property
+    def _ids(self) -> list[int]:
+        return list(map(id, self.events))
+
+    @functools.cached_property
+    def _ats(self) -> list[At]:
+        return [event[1] for event in self.events]
 
     def place(self, event: Event) -> int:
         """Return the place of an event in its step; another one may be equal to it."""
-        return place_of(self.events, event)
+        shared = self._other._places.get(id(event), self._shared)
+        return shared if shared < self._shared else self._ids.index(id(event), self._shared)
 
     def outermost(self, task: str) -> list[int]:
         """Return the places where a task's outermost calls began."""
-        return [
-            n for n, e in enumerate(self.events) if e[0] == "enter" and not e[1].depth and e[1].task == task
-        ]
+        if task not in self._outermost:
+            begun = self._other.outermost(task) if self._shared else []
+            rest = enumerate(self.events[self._shared :], self._shared)
+            self._outermost[task] = [n for n in begun if n < self._shared] + [
+                n for n, (kind, at, *_) in rest if not at.depth and at.task == task and kind == "enter"
+            ]
+        return self._outermost[task]
 
-    def within(self, here: int, start: int) -> bool:
-        """Say whether an event, not of a call, lies directly in the call that began at `start`."""
-        events = self.events
-        at = events[here][1]
-        outer = events[start][1]
-        if outer.depth != at.depth - 1 or outer.task != at.task or outer.cpu != at.cpu or start > here:
-            return False
-        return not any(event[1] is outer for event in events[start + 1 : here])
+    def directly(self, here: int) -> int:
+        """Return the place where the call began that an event, not of a call, lies directly in, or -1."""
+        if here not in self._directly:
+            ats = self._ats
+            depth, task, cpu = ats[here].depth - 1, ats[here].task, ats[here].cpu
+            n = here - 1
+            while n >= 0 and not ((at := ats[n]).depth == depth and at.task == task and at.cpu == cpu):
+                n -= 1
+            self._directly[here] = n
+        return self._directly[here]
 
     def calls(self, here: int) -> list[int]:
         """Return the places where the calls began that enclose an event, innermost first.
 
         The call that an ``enter`` or ``exit`` event is of is one of them.
         """
+        if here < self._shared:
+            return self._other.calls(here)
         if here not in self._calls:
             self._calls[here] = self._around(here)
         return self._calls[here]
@@ -53,15 +82,21 @@ class Nesting:
         kind, at, *_ = self.events[here]
         depth, task, cpu = at.depth + (kind in ("enter", "exit")), at.task, at.cpu
         while depth and n >= 0:
-            event = self.events[n]
-            if event[0] == "enter" and event[1].depth < depth:
-                at = event[1]
+            at = self._ats[n]
+            if at.depth < depth and self.events[n][0] == "enter":
                 if at.task == task and at.cpu == cpu:
+                    if n < self._shared or n in self._calls:
+                        # What encloses this call was looked for before, or by the other one.
+                        return out + self.calls(n)
                     depth = at.depth
                     out.append(n)
             n -= 1
         waits = self._waiting(n) if n >= 0 else -1
-        return out + (self.calls(waits) if waits >= 0 else [])
+        out += self.calls(waits) if waits >= 0 else []
+        # The next that is asked for often lies in the same call.
+        for nth in range(min(len(out), 2)):
+            self._calls[out[nth]] = out[nth:]
+        return out
 
     def _waiting(self, here: int) -> int:
         # Where the call began that is innermost before a task begins something, or -1: the nearest
@@ -82,6 +117,8 @@ class Nesting:
 
         A call that the event itself is of is left out, unless it is the only one.
         """
+        if here < self._shared:
+            return self._other.names(here)
         if here not in self._names:
             names = [self.events[start][2] for start in self.calls(here)]
             if len(names) > 1 and self.events[here][0] in ("enter", "exit"):
@@ -93,7 +130,7 @@ class Nesting:
 def nesting(step: Step) -> Nesting:
     """Return the calls of a step; its events must not be changed after that."""
     known = step.nested
-    if isinstance(known, Nesting) and known.events is step.events:
+    if isinstance(known, Nesting) and known.source is step.events:
         return known
-    step.nested = made = Nesting(step.events or [])
+    step.nested = made = Nesting(step)
     return made

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from operator import itemgetter
 
-from kvm_ref.judges.index import ERRORS, index
+from kvm_ref.judges.index import ERRORS, Index, index
 from kvm_ref.trace import Step, Trace
 from kvm_ref.vocabulary import Facts, Vocabulary
 
@@ -37,29 +37,34 @@ class Reached:
             return
         for step in trace.steps:
             seen = index(step, self._vocabulary)
-            failed = set()
-            before = ""
-            for kind, _, function, args, _ in seen.errors:
-                if kind == "goto" and args:
-                    self.labels[f"{function}:{args.get('label')}"] += 1
-                elif kind == "exit":
-                    failed.add(function)
-                    if args and "line" in args:
-                        self._left[function, args["line"], before] += 1
-                    before = function
             # Traces share steps: of one that was seen before, no more functions can be seen.
             if seen.counted_by is not self:
-                seen.counted_by = self
-                self._see(step, set(map(itemgetter(2), seen.events)), failed)
+                self._see(seen)
+            if seen.errors:
+                labels, left = _taken(seen)
+                for label in labels:
+                    self.labels[label] += 1
+                for way in left:
+                    self._left[way] += 1
 
-    def _see(self, step: Step, names: set[str], failed: set[str]) -> None:
+    def _see(self, seen: Index) -> None:
+        seen.counted_by = self
+        step = seen.step
+        # Nor can they among the events with which it begins as another one that was.
+        other, start = step.alike or (step, 0)
+        counted = start if other.picked and other.picked.counted_by is self else 0
+        names = set(map(itemgetter(2), seen.events[counted:]))
+        failed = {event[2] for _, event in seen.errors if event[0] == "exit"}
         self._seen |= names
         if None in step.results:
             # The machine stopped: what had begun did not all come back.
             names = {e[2] for e in step.events or () if e[0] == "exit"}
         self._succeeded |= names - failed
         if failed:
-            self._succeeded.update(f for f in failed - self._succeeded if _returned(step, f))
+            # What failed in this step may also have succeeded in it.
+            unknown = failed - self._succeeded
+            if unknown:
+                self._succeeded.update(_returned(step, unknown))
 
     def merge(self, other: Reached) -> None:
         """Add what another one counted."""
@@ -89,14 +94,39 @@ class Reached:
     def unreached(self) -> list[str]:
         """Return the labels and exits that were not, of the functions that were seen in any trace."""
         reached = self.names()
+        return [name for name in self.every() if name not in reached]
+
+    def every(self) -> list[str]:
+        """Return the labels and exits of the functions that were seen in any trace."""
         every: dict[str, None] = {}
         for facts in self._functions():
             every.update(dict.fromkeys(_labels(facts)))
             every.update(dict.fromkeys(way.name for way in facts.exits if way.kind != "goto"))
-        return [name for name in every if name not in reached]
+        return list(every)
 
     def _functions(self) -> Iterator[Facts]:
         return (facts for facts in self._vocabulary.values() if facts.name in self._seen)
+
+
+# Labels that were jumped to, and ways on which errors left functions.
+_Taken = tuple[list[str], list[tuple[str, int, str]]]
+
+
+def _taken(seen: Index) -> _Taken:
+    # What the errors of a step took.
+    if "reached" not in seen.found:
+        labels, left = [], []
+        before = ""
+        for _, (kind, _, function, args, _) in seen.errors:
+            if kind == "goto" and args:
+                labels.append(f"{function}:{args.get('label')}")
+            elif kind == "exit":
+                if args and "line" in args:
+                    left.append((function, args["line"], before))
+                before = function
+        seen.found["reached"] = (labels, left)
+    taken: _Taken = seen.found["reached"]
+    return taken
 
 
 def _labels(facts: Facts) -> list[str]:
@@ -110,6 +140,6 @@ def _leaving(facts: Facts, line: int) -> list[str]:
     return [way.name for way in ways if any(first <= line <= last for first, last in way.lines)]
 
 
-def _returned(step: Step, function: str) -> bool:
-    # Whether a function that failed in this step also succeeded in it.
-    return any(k == "exit" and f == function and v not in ERRORS for k, _, f, _, v in step.events or ())
+def _returned(step: Step, functions: set[str]) -> set[str]:
+    # Those of some functions that returned without an error.
+    return {e[2] for e in step.events or () if e[2] in functions and e[0] == "exit" and e[4] not in ERRORS}

@@ -7,11 +7,13 @@ is loaded, is not built in, and that nobody uses. Unless another hypervisor hold
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from kvm_ref.errno import EEXIST, ENOENT
 from kvm_ref.judges.finding import Finding, verbs_of
 from kvm_ref.judges.index import Index, index
 from kvm_ref.text import errno_name
-from kvm_ref.trace import Event, Trace
+from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
@@ -25,16 +27,15 @@ def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     for number, step in enumerate(trace.steps):
         if len(step.verbs) > 1 or step.results == [None]:
             return out
-        verb, _, argument = step.verbs[0].partition("=")
+        verb, argument, injected = _asked(index(step, vocabulary))
         result = step.results[0] or 0
-        injected = _injected(index(step, vocabulary))
         bad = failed and not injected and result < 0
         if (bad and verb == "load" and -result != EEXIST and not foreign) or (
             bad and verb == "unload" and -result != ENOENT and argument in loaded and not users
         ):
             message = f"{verbs_of(trace, number)} gives {errno_name(result)}, though nothing fails in it"
             out.append(Finding(judge="retry", message=message, step=number))
-        failed = failed or bool(injected)
+        failed = failed or injected
         if result < 0:
             continue
         if verb == "load":
@@ -52,8 +53,14 @@ def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     return out
 
 
-def _injected(seen: Index) -> list[Event]:
-    key = ("retry", 0)
-    if key not in seen.found:
-        seen.found[key] = [event for event in seen.events if event[0] == "inject"]
-    return seen.found[key]
+def _asked(seen: Index) -> tuple[str, str, bool]:
+    # The verb of a step, its argument, and whether a fault fell into it.
+    if "retry" not in seen.found:
+        verb, _, argument = seen.step.verbs[0].partition("=")
+        # Nearly all faults are errors.
+        injected = any(e[0] == "inject" for _, e in seen.errors) or "inject" in map(
+            itemgetter(0), seen.events
+        )
+        seen.found["retry"] = (verb, argument, injected)
+    asked: tuple[str, str, bool] = seen.found["retry"]
+    return asked

@@ -32,10 +32,11 @@ from kvm_ref.errno import (
     EWOULDBLOCK,
     Errno,
 )  # fmt: skip
+from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.finding import Finding
+from kvm_ref.judges.index import Index
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Trace
-from kvm_ref.vocabulary import Vocabulary
 
 # By verb. Sources: init_module(2), delete_module(2), open(2), close(2); Documentation/virt/kvm/api.rst and
 # fs/file.c for KVM_CREATE_VM; kernel/cpu.c, kernel/power/suspend.c.
@@ -57,13 +58,14 @@ MAY_GIVE: Mapping[str, frozenset[Errno]] = {
 }  # fmt: skip
 
 
-def user_errno(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@EachStep
+def user_errno(trace: Trace, number: int, seen: Index) -> list[Finding]:
     """Find verbs that gave the user what their table of errnos does not allow."""
     out: list[Finding] = []
-    for number, step in enumerate(trace.steps):
-        for text, result in zip(step.verbs, step.results, strict=True):
-            allowed = MAY_GIVE.get(text.partition("=")[0])
-            if result and allowed is not None and -result not in allowed:
-                message = f"{text} gave {errno_name(result)}, which its table of errnos does not allow"
-                out.append(Finding(judge="user_errno", message=message, step=number))
+    step = trace.steps[number]
+    for text, result in zip(step.verbs, step.results, strict=True):
+        allowed = MAY_GIVE.get(text.partition("=")[0])
+        if result and allowed is not None and -result not in allowed:
+            message = f"{text} gave {errno_name(result)}, which its table of errnos does not allow"
+            out.append(Finding(judge="user_errno", message=message, step=number))
     return out

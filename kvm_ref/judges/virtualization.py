@@ -8,32 +8,45 @@ load; and once the machine has shut down it is on nowhere.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from typing import NamedTuple
+
+import attrs
 
 from kvm_ref.judges.finding import Finding, verbs_of
-from kvm_ref.judges.index import Index, index
+from kvm_ref.judges.index import TELLING, Index, index
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
-# The calls that tell of virtualization, and of CPUs that come and go.
-_TELLING = frozenset({
-    "kvm_arch_enable_virtualization_cpu", "kvm_arch_disable_virtualization_cpu", "kvm_enable_virtualization",
-    "kvm_disable_virtualization", "kvm_init_virtualization", "kvm_uninit_virtualization", "kvm_shutdown", "_cpu_up", "_cpu_down",
-})  # fmt: skip
 _MOVING = ("_cpu_up", "_cpu_down")
 
 
+@attrs.define
 class _Machine:
     # What the trace has told so far.
-    def __init__(self, trace: Trace) -> None:
-        self.enabled: set[int] = set()
-        self.usage = 0
-        self.vms = 0
-        self.at_load = 0
-        self.shut_down = False
-        self.online = set(_cpus(str(trace.machine["online"])))
-        self.wanted = bool(trace.params.get("enable_virt_at_load"))
-        self.known: set[str] = set()
+    enabled: set[int]
+    online: set[int]
+    wanted: bool
+    usage: int = 0
+    vms: int = 0
+    at_load: int = 0
+    shut_down: bool = False
+
+    def state(self) -> _State:
+        enabled, online = frozenset(self.enabled), frozenset(self.online)
+        return _State(enabled, online, self.wanted, self.usage, self.vms, self.at_load, self.shut_down)
+
+
+class _State(NamedTuple):
+    # The same as a value.
+    enabled: frozenset[int]
+    online: frozenset[int]
+    wanted: bool
+    usage: int
+    vms: int
+    at_load: int
+    shut_down: bool
 
 
 def virtualization(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
@@ -42,44 +55,72 @@ def virtualization(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     A kernel's log does not show all that this takes, so it is not judged; nor is an architecture whose
     CPUs need no enabling.
     """
-    judged = trace.observed is None and "online" in trace.machine
-    if not judged or "kvm_arch_enable_virtualization_cpu" not in vocabulary:
+    if (
+        trace.observed is not None
+        or "online" not in trace.machine
+        or "kvm_arch_enable_virtualization_cpu" not in vocabulary
+    ):
         return []
     out: list[Finding] = []
-    machine = _Machine(trace)
+    state = _begun(str(trace.machine["online"]), bool(trace.params.get("enable_virt_at_load")))
+    known: set[str] = set()
     for number, step in enumerate(trace.steps):
-        for function, cpu, value in _told(index(step, vocabulary)):
-            _note(machine, function, cpu, value)
-        if None in step.results and not machine.shut_down:
+        # Runs share steps, and what follows from a step is the same on all machines in one state.
+        seen = index(step, vocabulary)
+        judged = seen.found.get(state)
+        if judged is None:
+            verbs = tuple(zip(step.verbs, step.results, strict=True))
+            judged = seen.found[state] = _judged(state, _told(seen), verbs)
+        state, wrong = judged
+        if wrong is None:
             break
-        for verb, result in zip(step.verbs, step.results, strict=True):
-            if result == 0:
-                machine.vms += verb == "create-vm"
-                machine.vms -= verb.startswith("close-vm")
-        for what, message in _wrong(machine):
-            if what not in machine.known:
-                machine.known.add(what)
+        for what, message in wrong:
+            if what not in known:
+                known.add(what)
                 text = f"{message} after {verbs_of(trace, number)}"
                 out.append(Finding(judge="virtualization", message=text, step=number, resource=what))
     return out
 
 
-def _told(seen: Index) -> list[tuple[str, int, object]]:
-    # What the calls of a step tell: the function, the CPU that it is about, and what it returned.
-    key = ("virtualization", 0)
-    if key not in seen.found:
-        out: list[tuple[str, int, object]] = []
-        moving: list[int] = []
-        for kind, at, function, args, value in [e for e in seen.events if e[2] in _TELLING]:
-            if function not in _MOVING:
-                if kind == "exit":
-                    out.append((function, at.cpu, value))
-            elif kind == "enter":
-                moving.append(int((args or {}).get("cpu", -1)))
-            elif kind == "exit":
-                out.append((function, moving.pop(), value))
-        seen.found[key] = out
-    return seen.found[key]
+@functools.lru_cache(maxsize=256)
+def _begun(online: str, wanted: bool) -> _State:
+    return _Machine(set(), set(_cpus(online)), wanted).state()
+
+
+@functools.lru_cache(maxsize=4096)
+def _judged(
+    before: _State, told: _Told, verbs: tuple[tuple[str, int | None], ...]
+) -> tuple[_State, list[tuple[str, str]] | None]:
+    # The state after what a step told, and what is wrong in it; None if the machine stopped in a bug.
+    enabled, online, wanted, usage, vms, at_load, shut_down = before
+    machine = _Machine(set(enabled), set(online), wanted, usage, vms, at_load, shut_down)
+    for function, cpu, value in told:
+        _note(machine, function, cpu, value)
+    if any(result is None for _, result in verbs) and not machine.shut_down:
+        return before, None
+    for verb, result in verbs:
+        if result == 0:
+            machine.vms += verb == "create-vm"
+            machine.vms -= verb.startswith("close-vm")
+    return machine.state(), list(_wrong(machine))
+
+
+# What calls tell: the function, the CPU that it is about, and what it returned.
+_Told = tuple[tuple[str, int, object], ...]
+
+
+def _told(seen: Index) -> _Told:
+    out: list[tuple[str, int, object]] = []
+    moving: list[int] = []
+    for kind, at, function, args, value in [e for _, e in seen.picked if e[2] in TELLING]:
+        if function not in _MOVING:
+            if kind == "exit":
+                out.append((function, at.cpu, value))
+        elif kind == "enter":
+            moving.append(int((args or {}).get("cpu", -1)))
+        elif kind == "exit":
+            out.append((function, moving.pop(), value))
+    return tuple(out)
 
 
 def _note(machine: _Machine, function: str, cpu: int, value: object) -> None:

@@ -43,15 +43,19 @@ def test_a_real_kernel_hands_errors_on(name: str) -> None:
     assert told(kernel_trace(name)) == []
 
 
-def test_the_user_gets_another_result() -> None:
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        (-12, [("", "load gave -ENOMEM, but svm_init() returned -EBUSY")]),
+        (0, [("", "load gave 0, but svm_init() returned -EBUSY")]),
+        (None, []),
+    ],
+)
+def test_the_user_gets_another_result(result: int | None, found: list[tuple[str, str]]) -> None:
     """The result of a verb is what its last outermost call returned."""
     trace = go("x86-svm", "load", fail="misc_register").trace
-    trace.steps[0].results[0] = -12
-    assert told(trace) == [("", "load gave -ENOMEM, but svm_init() returned -EBUSY")]
-    trace.steps[0].results[0] = 0
-    assert told(trace) == [("", "load gave 0, but svm_init() returned -EBUSY")]
-    trace.steps[0].results[0] = None
-    assert told(trace) == []
+    trace.steps[0].results[0] = result
+    assert told(trace) == found
 
 
 def test_what_a_kernel_log_says_of_the_user() -> None:

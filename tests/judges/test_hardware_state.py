@@ -126,3 +126,12 @@ def test_values_that_are_not_known() -> None:
 def test_a_real_kernel_shows_no_writes() -> None:
     """The log of a kernel has no write events: nothing to say."""
     assert told(kernel_trace("load_default")) == []
+
+
+def test_a_register_of_which_nothing_is_known() -> None:
+    """Where nothing tells what a register held, nothing is due."""
+    tape = Tape()
+    tape.event("write", "MSR_EFER", 5)
+    tape.event("write", "MSR_VM_HSAVE_PA", 0, was=0)
+    tape.step("load", -5)
+    assert told(tape.trace()) == []

@@ -77,6 +77,23 @@ def test_judging_twice() -> None:
     assert judge_all(trace, vocabulary("riscv")) == first
 
 
+def test_a_step_that_comes_twice() -> None:
+    """What is found in a step is found wherever it stands, and in each trace that has it."""
+    tape = Tape()
+    tape.event("lock", "kvm_lock")
+    tape.step("load")
+    tape.step("unload", -2)
+    (held, refused) = tape.trace().steps
+    for steps, expected in (([held, refused, held], [0, 2]), ([refused, held], [1]), ([refused], [])):
+        trace = tape.trace()
+        trace.steps = steps
+        found = judge_all(trace, SVM)
+        assert [f.step for f in found] == expected
+        assert [f.message for f in found] == [
+            f"modprobe still holds kvm_lock at the end of step {n + 1} (load)" for n in expected
+        ]
+
+
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.json")), ids=lambda p: p.stem)
 def test_real_kernels_have_no_finding_but_the_directory(path: Path) -> None:
     """In all logs of 6.12.117 together the judges find the forgotten directory and nothing else."""
@@ -132,7 +149,7 @@ def test_names_of_a_log() -> None:
     tape.call("__cpuhp_remove_state", state=[148])
     tape.call("shrinker_free")
     tape.step("load")
-    assert [(deed, key) for deed, key, *_ in index(tape.trace().steps[0], SVM).deeds] == [
+    assert [(deed, key) for _, deed, key, *_ in index(tape.trace().steps[0], SVM).deeds] == [
         ("acquire", ("cpumask", "cpumask#1")),
         ("acquire", ("device_ops", 4)),
         ("acquire", ("cpuhp_state", 148)),

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a step comes to: which resources it takes away, and which it leaves behind.
+
+Within a step much is acquired and released again. Where it does not matter what else is held, the
+ledger need not go through it deed by deed for every trace that has this step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kvm_ref.judges.index import Deed, Index, Key
+from kvm_ref.trace import Event
+
+# One life of a resource: what it is, the step and the event that acquired it, and another life of the
+# same name that was not over then.
+Life = tuple[Key, int, Event, "Life | None"]
+
+# So many beginnings are remembered; the first are those that come again.
+_KEPT = 32
+
+
+class Net:
+    """What a step comes to, where nothing is wrong with it.
+
+    Attributes:
+        needs: what must be held before it.
+        fresh: what must not be held before it.
+        gone: what is not any more, or is not the same, if it was held before.
+    """
+
+    def __init__(self) -> None:
+        self.needs: set[Key] = set()
+        self.fresh: set[Key] = set()
+        self.gone: set[Key] = set()
+        self._left: dict[Key, Event] = {}
+        self._lives: dict[int, dict[Key, Life]] = {}
+        self._known: dict[tuple[int, int], tuple[dict[Key, Life], dict[Key, Life] | None]] = {}
+
+    def add(self, item: Deed) -> bool:
+        """Add the next deed; return False if it is wrong, or has a second life of a name begin."""
+        _, deed, key, event, facts = item
+        left = self._left
+        if deed == "acquire":
+            if key in left or (key in self.needs and key not in self.gone):
+                return False
+            left[key] = event
+            if key not in self.gone:
+                self.fresh.add(key)
+        elif key in left:
+            if deed == "release":
+                del left[key]
+        elif key in self.fresh or key in self.gone:
+            # It is not held any more.
+            return deed == "release" and facts.idempotent
+        else:
+            if deed == "release":
+                self.gone.add(key)
+            if deed == "use" or not facts.idempotent:
+                self.needs.add(key)
+        return True
+
+    def lives(self, number: int) -> dict[Key, Life]:
+        """Return what is left behind, as step number so many. Do not change it."""
+        if number not in self._lives:
+            self._lives[number] = {key: (key, number, event, None) for key, event in self._left.items()}
+        return self._lives[number]
+
+    def after(self, number: int, held: dict[Key, Life]) -> dict[Key, Life] | None:
+        """Return what is held after the step, or None if what was held before does not suit it.
+
+        Neither is to be changed, for they may be the same, and serve other traces.
+        """
+        # Runs that share steps begin where nothing is held, or where another shared step has ended. What
+        # was held is kept as well, so that nothing else can have its id.
+        known = self._known.get((number, id(held)))
+        if known is None:
+            known = (held, self._after(number, held))
+            if len(self._known) < _KEPT:
+                self._known[number, id(held)] = known
+        return known[1]
+
+    def _after(self, number: int, held: dict[Key, Life]) -> dict[Key, Life] | None:
+        if not (held.keys() >= self.needs and self.fresh.isdisjoint(held)):
+            return None
+        left = self.lives(number)
+        if not self.gone:
+            return {**held, **left} if held and left else left or held
+        if any(held[key][3] for key in self.gone if key in held):
+            return None
+        return {**{key: life for key, life in held.items() if key not in self.gone}, **left}
+
+
+def net_of(seen: Index) -> Net | None:
+    """Return what a step comes to, or None if that cannot be told without what was before."""
+    if "net" not in seen.found:
+        seen.found["net"] = _net(seen.deeds)
+    net: Net | None = seen.found["net"]
+    return net
+
+
+def _net(deeds: Iterable[Deed]) -> Net | None:
+    net = Net()
+    return net if all(map(net.add, deeds)) else None
