@@ -118,14 +118,19 @@ def _functions(file: str) -> dict[int, ast.FunctionDef]:
     return {n.decorator_list[0].lineno if n.decorator_list else n.lineno: n for n in functions}
 
 
+# What the lines of a function may begin with after the first.
+_GOES_ON = frozenset(" \t\r\n\f#)]}")
+
+
 def _function(file: str, line: int) -> ast.FunctionDef | None:
-    # The function whose code object gives `line` as its first. Its text ends where something else
-    # begins at the margin; only where that is not so, as within a class, the whole file is read.
+    # The function whose code object gives `line` as its first. Its text ends where something else than a
+    # comment or a bracket stands at the margin; where that is not so, as within a class, the whole
+    # file is read.
     lines = _lines(file)[line - 1 :]
     head = next((n for n, text in enumerate(lines) if text.startswith("def ")), -1)
     if head < 0 or not lines[0].startswith(("def ", "@")):
         return _functions(file).get(line)
-    ends = (n for n, text in enumerate(lines) if n > head and text[0] not in " )\n")
+    ends = (n for n, text in enumerate(lines) if n > head and text[0] not in _GOES_ON)
     text = "".join(lines[: next(ends, None)])
     try:
         # Lines keep their numbers.

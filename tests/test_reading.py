@@ -379,6 +379,7 @@ def speaks(k: Kernel) -> None:
     text = """
 What stands at the margin does not end a function.
 """
+    # Nor does a remark.
     if a(k) < len(text):
         raise KernelError(EBUSY)
 
