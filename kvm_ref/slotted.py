@@ -8,6 +8,7 @@ time of a snapshot. As there is one order for each class, two functions are made
 from __future__ import annotations
 
 import copyreg
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -57,10 +58,19 @@ def reducers(classes: Iterable[type]) -> tuple[dict[type, Reducer], list[object]
     table: dict[type, Reducer] = {}
     needed: list[object] = []
     for of in classes:
-        names = slots_of(of)
-        if names:
-            made: dict[str, Any] = {"NEW": copyreg.__newobj__, "CLASS": (of,)}  # type: ignore[attr-defined]
-            exec(_SOURCE.format(places=", ".join(f"instance.{name}" for name in names)), made)
+        made = _made(of)
+        if made:
             table[of] = made["reduced"]
             needed.append(made["fill"])
     return table, needed
+
+
+@functools.cache
+def _made(of: type) -> dict[str, Any] | None:
+    # The functions for a class; backends have many in common.
+    names = slots_of(of)
+    if not names:
+        return None
+    made: dict[str, Any] = {"NEW": copyreg.__newobj__, "CLASS": (of,)}  # type: ignore[attr-defined]
+    exec(_SOURCE.format(places=", ".join(f"instance.{name}" for name in names)), made)
+    return made

@@ -52,21 +52,21 @@ _EACH_STEP = [judge for judge in JUDGES.values() if isinstance(judge, EachStep)]
 def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Return what all judges find, judge by judge."""
     whole = trace.observed is None
-    # The steps in which something is found; of most steps it is known that nothing is.
-    telling = []
+    # What is found in one step alone, by the judge; runs share steps, so most were looked at before.
+    alone: list[dict[EachStep, list[Finding]]] = []
     for number, step in enumerate(trace.steps):
         seen = index(step, vocabulary)
-        if (number, whole) in seen.quiet:
-            continue
-        if any(judge.of(trace, number, seen) for judge in _EACH_STEP):
-            telling.append((number, seen))
-        else:
-            seen.quiet.add((number, whole))
+        found = seen.alone.get((number, whole))
+        if found is None:
+            looked = [(judge, judge.look(trace, number, seen)) for judge in _EACH_STEP]
+            found = seen.alone[number, whole] = {judge: some for judge, some in looked if some}
+        if found:
+            alone.append(found)
     out: list[Finding] = []
     for judge in JUDGES.values():
         if isinstance(judge, EachStep):
-            for number, seen in telling:
-                out += judge.of(trace, number, seen)
+            for found in alone:
+                out += found.get(judge, ())
         else:
             out += judge(trace, vocabulary)
     return out

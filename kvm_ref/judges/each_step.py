@@ -2,7 +2,7 @@
 """Judges that look at one step alone.
 
 Runs share steps. What such a judge finds in a step it finds in every run that has this step at the
-same place, so it looks once.
+same place, so it need look only once.
 """
 
 from __future__ import annotations
@@ -22,19 +22,11 @@ class EachStep:
     """A judge that is asked step by step; use it as a decorator."""
 
     def __init__(self, look: Look) -> None:
-        self._look = look
+        self.look = look
         self.__name__ = look.__name__
         self.__doc__ = look.__doc__
 
     def __call__(self, trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         """Return what is found in all steps."""
         steps = enumerate(trace.steps)
-        return [f for number, step in steps for f in self.of(trace, number, index(step, vocabulary))]
-
-    def of(self, trace: Trace, number: int, seen: Index) -> list[Finding]:
-        """Return what is found in one step."""
-        key = (self.__name__, number, trace.observed is None)
-        if key not in seen.found:
-            seen.found[key] = self._look(trace, number, seen)
-        found: list[Finding] = seen.found[key]
-        return found
+        return [f for number, step in steps for f in self.look(trace, number, index(step, vocabulary))]

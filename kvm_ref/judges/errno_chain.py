@@ -60,7 +60,7 @@ class _Chain:
         self.words = words_of(seen.vocabulary)
         self.number = number
         self.whole = whole
-        self.errors = [pair for pair in seen.picked if pair[1][4] in BEARING]
+        self.errors = seen.bearing
 
     def judged(self) -> list[Finding]:
         """Return the findings of this step."""

@@ -127,6 +127,8 @@ def encloses(outer: At, inner: At) -> bool:
     return outer.depth == inner.depth - 1 and outer.task == inner.task and outer.cpu == inner.cpu
 
 
+# What is listed of a step in the order of its events, each item with its place.
+_LISTS = ("picked", "deeds", "locks", "writes", "gotos", "errors", "bearing", "telling")
 # An event, with its place in the step.
 Placed = tuple[int, Event]
 
@@ -146,15 +148,17 @@ class Index:
         foreign: the writes of another hypervisor.
         gotos: the ``goto`` events.
         errors: all events with an error number.
+        bearing: all events with an error number, or with a pointer that encodes one.
+        telling: the events of the calls that tell of virtualization.
         found: what judges keep that look at one step alone, each under keys of its own.
-        quiet: the numbers for which the judges that look at one step alone found nothing in this one,
-            each with whether the trace was whole.
+        alone: what the judges found that look at one step alone, by its number and whether the trace is
+            whole, then by the judge.
         counted_by: the last who counted what was reached in this step.
     """
 
     __slots__ = (
-        "_jumps", "before", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos", "last", "locks",
-        "picked", "quiet", "source", "step", "vocabulary", "writes",
+        "_jumps", "alone", "bearing", "before", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos",
+        "last", "locks", "picked", "source", "step", "telling", "vocabulary", "writes",
     )  # fmt: skip
 
     def __init__(self, step: Step, vocabulary: Vocabulary) -> None:
@@ -169,8 +173,10 @@ class Index:
         self.writes: list[Placed] = []
         self.gotos: list[Placed] = []
         self.errors: list[Placed] = []
+        self.bearing: list[Placed] = []
+        self.telling: list[Placed] = []
         self.found: dict[object, Any] = {}
-        self.quiet: set[tuple[int, bool]] = set()
+        self.alone: dict[tuple[int, bool], dict[Any, list[Any]]] = {}
         self.counted_by: object = None
         start = self._begin()
         entered = {e[1]: e for _, e in self.picked if e[0] == "enter" and e[3] is not None}
@@ -180,6 +186,8 @@ class Index:
         rest = [(n, e) for n, e in events if e[2] not in dull or e[4] in BEARING]
         self._note(rest, entered, words.roles)
         self.picked += rest
+        self.bearing += [pair for pair in rest if pair[1][4] in BEARING]
+        self.telling += [pair for pair in rest if pair[1][2] in TELLING]
         self.before: dict[Register, Any] = {}
         self.last: dict[Register, Event] = {}
         self.foreign: list[Event] = []
@@ -192,7 +200,7 @@ class Index:
             return 0
         other, start = self.step.alike
         known = index(other, self.vocabulary)
-        for name in ("picked", "deeds", "locks", "writes", "gotos", "errors"):
+        for name in _LISTS:
             theirs: list[tuple[Any, ...]] = getattr(known, name)
             getattr(self, name).extend(theirs[: bisect_left(theirs, (start,))])
         return start

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from kvm_ref.judges.finding import Finding, verbs_of
-from kvm_ref.judges.index import TELLING, Index, index
+from kvm_ref.judges.index import Index, index
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -112,7 +112,7 @@ _Told = tuple[tuple[str, int, object], ...]
 def _told(seen: Index) -> _Told:
     out: list[tuple[str, int, object]] = []
     moving: list[int] = []
-    for kind, at, function, args, value in [e for _, e in seen.picked if e[2] in TELLING]:
+    for _, (kind, at, function, args, value) in seen.telling:
         if function not in _MOVING:
             if kind == "exit":
                 out.append((function, at.cpu, value))
