@@ -47,24 +47,24 @@ def pointer(value: object) -> str:
 
 
 # One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
-# time of a traced call. {obj} and {args} are expressions over those parameters.
+# time of a traced call. {obj} and {args} are expressions over those parameters; "NAME" stands for
+# the function's name. The interpreter appends to what it knows for a list without a call.
 _WRAPPER = """
 def traced({params}):
     {config}at = k.at
-    emit = k.emit
+    events = k.events
     {enter}
-    armed = k.armed
-    if armed is not None and NAME in armed:
+    if k.armed is not None and "NAME" in k.armed:
         struck = k.strike(FACTS, {args})
         if struck is not None:
-            emit(("exit", at, NAME, None, {struck}))
+            events.append(("exit", at, "NAME", None, {struck}))
             return struck[0]
     {gone}k.at = at.inner or at.deeper()
     try:
         r = FN({params})
     except KernelError as error:
         k.at = at
-        emit(("exit", at, NAME, {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
+        events.append(("exit", at, "NAME", {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
         raise
     k.at = at
     {leave}
@@ -82,9 +82,9 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
     if annotation == "None":
         value = "0" if facts.errnos else "None"
     elif annotation in ("int", "bool"):
-        value = "int(r)"
+        value = "+r"
     else:
-        value = '"NULL" if r is None else repr(r) if r.__class__ is ErrPtr else "ptr"'
+        value = "pointer(r)"
 
     def shown(expression: str) -> str:
         plain = types.get(expression) in ("str", "int", "bool")
@@ -97,19 +97,24 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         recorded["uses"] = shown(obj)
     elif facts.acquires and obj not in ("", "r") and not obj.endswith("]"):
         recorded["obj"] = shown(obj)
-    leave = f'emit(("exit", at, NAME, None, {value}))'
+    leave = f'events.append(("exit", at, "NAME", None, {value}))'
     if facts.acquires:
-        got = {"None": "True", "int": "r >= 0", "bool": "r"}.get(annotation, 'v == "ptr"')
+        got = {"None": "True", "int": "r >= 0", "bool": "r"}.get(annotation, "r is not None")
+        if "ErrPtr" in annotation:
+            got += " and not isinstance(r, ErrPtr)"
+        held = shown(obj) if obj else "r.id"
+        good = '"ptr"' if value == "pointer(r)" else value
         leave = (
-            f"v = {value}\n"
-            f'    done = {{"obj": {shown(obj) if obj else "r.id"}}} if {got} else None\n'
-            f'    emit(("exit", at, NAME, done, v))'
+            f"if {got}:\n"
+            f'        events.append(("exit", at, "NAME", {{"obj": {held}}}, {good}))\n'
+            f"    else:\n"
+            f"        {leave}"
         )
-    enter = ['emit(("enter", at, NAME, None, None))']
+    enter = ['events.append(("enter", at, "NAME", None, None))']
     if recorded:
         enter = [
             "args = {" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}",
-            'emit(("enter", at, NAME, args, None))',
+            'events.append(("enter", at, "NAME", args, None))',
         ]
     source = _WRAPPER.format(
         params=", ".join(params),
@@ -121,7 +126,6 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     names: dict[str, Any] = {
-        "NAME": facts.name,
         "FACTS": facts,
         "FN": function,
         "ErrPtr": ErrPtr,
@@ -130,7 +134,10 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         "pointer": pointer,
     }
     # A copy of the code: the interpreter adapts code to the names that it finds at run time.
-    wrapper = names["traced"] = FunctionType(_code(source).replace(), names, "traced", function.__defaults__)
+    code = _code(source)
+    constants = tuple(facts.name if c == "NAME" else c for c in code.co_consts)
+    code = code.replace(co_consts=constants)
+    wrapper = names["traced"] = FunctionType(code, names, "traced", function.__defaults__)
     return wrapper
 
 
