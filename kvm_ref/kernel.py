@@ -130,8 +130,8 @@ class Kernel(_StaticsByClass):
 
     __slots__ = (
         "arch", "armed", "asked", "at", "cpu", "emit", "events", "features", "freed", "highest",
-        "live", "log", "online", "possible", "present", "registers", "settings", "system_state",
-        "warned",
+        "live", "log", "online", "possible", "present", "registers", "reset", "settings",
+        "system_state", "warned",
     )  # fmt: skip
 
     def __init__(
@@ -162,6 +162,7 @@ class Kernel(_StaticsByClass):
         self.cpu = self.at.cpu
         self.armed: dict[str, Armed] | None = None
         self.registers: dict[tuple[int, str], int] = {}
+        self.reset = backend.reset
         # The names behind the ids that are in use; of names with more than one id the highest number
         # that was given, and those that are free again.
         self.live: dict[str | int, str] = {}
@@ -205,14 +206,16 @@ class Kernel(_StaticsByClass):
         Ids are used again after the release, as addresses are.
         """
         live = self.live
-        if name not in live and name not in self.highest:
-            live[name] = name
-            return name
-        freed = self.freed.get(name)
-        if freed:
-            n = heappop(freed)
+        highest = self.highest.get(name)
+        if highest is None:
+            if name not in live:
+                live[name] = name
+                return name
+            highest = 1
+        if name in self.freed and self.freed[name]:
+            n = heappop(self.freed[name])
         else:
-            n = self.highest[name] = self.highest.get(name, 1) + 1
+            n = self.highest[name] = highest + 1
         id = name if n == 1 else f"{name}#{n}"
         live[id] = name
         return id
@@ -229,17 +232,18 @@ class Kernel(_StaticsByClass):
     def read(self, register: str) -> int:
         """Read a register of the CPU that runs."""
         value = self.registers.get((self.cpu, register))
-        return self.arch.reset.get(register, 0) if value is None else value
+        return self.reset.get(register, 0) if value is None else value
 
     def write(self, register: str, value: int) -> None:
         """Write a register of the CPU that runs; a ``write`` event tells what it held."""
         key = (self.cpu, register)
-        reset = self.arch.reset.get(register, 0)
-        self.emit(("write", self.at, register, {"was": self.registers.get(key, reset)}, value))
+        registers = self.registers
+        reset = self.reset.get(register, 0)
+        self.events.append(("write", self.at, register, {"was": registers.get(key, reset)}, value))
         if value == reset:
-            self.registers.pop(key, None)
+            registers.pop(key, None)
         else:
-            self.registers[key] = value
+            registers[key] = value
 
     def strike(self, facts: Facts, args: dict[str, Any] | None) -> tuple[Any] | None:
         """Let the fault plan act on a call that was just entered.

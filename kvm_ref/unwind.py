@@ -39,13 +39,16 @@ if TYPE_CHECKING:
 class _Unchecked:
     __slots__ = ()
 
-    def __enter__(self) -> None:
+    # Without a self there is no method to bind, twice a block.
+    @staticmethod
+    def __enter__() -> None:
         pass
 
+    @staticmethod
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> bool:
-        return isinstance(error, KernelError)
+        return error is not None and isinstance(error, KernelError)
 
 
 # ``with unchecked:`` around a call: C calls it for its effect, and does not look at what it returns.
@@ -55,14 +58,14 @@ unchecked = _Unchecked()
 class ladder:
     """The goto ladder of the calling function: its jumps, and the labels that they reach."""
 
-    __slots__ = ("_error", "_fell", "_k", "_label", "_target")
+    __slots__ = ("_error", "_k", "_label", "_target")
 
     def __init__(self, k: Kernel) -> None:
         self._k = k
-        # The label that the present block jumps to if it fails, and the one that was jumped to.
+        # The label that the present block jumps to if it fails, and the one that was jumped to: None
+        # once control has come there.
         self._label = ""
-        self._target = ""
-        self._fell = False
+        self._target: str | None = ""
         self._error: KernelError | None = None
 
     def __call__(self, label: str) -> AbstractContextManager[object, bool | None]:
@@ -75,12 +78,13 @@ class ladder:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         # Both the end of a block with a label and, without one, the end of the ladder.
+        if error is None:
+            self._label = ""
+            return None
         label = self._label
         self._label = ""
-        if error is None:
-            return False
         if not label:
             return error is self._error
         if isinstance(error, KernelError):
@@ -94,8 +98,8 @@ class ladder:
     def reached(self, label: str) -> bool:
         """Say whether control comes to `label`: by a jump to it, or falling from one above."""
         if self._target == label:
-            self._fell = True
-        return self._fell
+            self._target = None
+        return self._target is None
 
     @property
     def error(self) -> KernelError:

@@ -138,7 +138,7 @@ def _trace_cpuhp_cb(k: Kernel, cpu: int, target: int, state: int, cb: Callback) 
     # The tracepoints cpuhp_enter and cpuhp_exit around one callback: together the call "cpuhp_cb".
     at = k.at
     seen = {"on_cpu": cpu, "target": target, "step": state, "callback": cb.__name__}
-    k.emit(("enter", at, "cpuhp_cb", seen, None))
+    k.events.append(("enter", at, "cpuhp_cb", seen, None))
     k.at = at.inner or at.deeper()
     ret = 0
     try:
@@ -148,7 +148,7 @@ def _trace_cpuhp_cb(k: Kernel, cpu: int, target: int, state: int, cb: Callback) 
         raise
     finally:
         k.at = at
-        k.emit(("exit", at, "cpuhp_cb", None, ret))
+        k.events.append(("exit", at, "cpuhp_cb", None, ret))
 
 
 def _invoke_ap_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> None:

@@ -32,13 +32,13 @@ def mutex_lock(k: Kernel, lock: Mutex) -> None:
     if lock.owner:
         raise KernelBug(f"{k.at.task} waits for ever on {lock.name}, held by {lock.owner}")
     lock.owner = k.at.task
-    k.emit(("lock", k.at, lock.name, None, None))
+    k.events.append(("lock", k.at, lock.name, None, None))
 
 
 def mutex_unlock(k: Kernel, lock: Mutex) -> None:
     """Release `lock`."""
     lock.owner = ""
-    k.emit(("unlock", k.at, lock.name, None, None))
+    k.events.append(("unlock", k.at, lock.name, None, None))
 
 
 class guard:
