@@ -8,8 +8,8 @@ the one architecture it was built for.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvm_ref.kernel import Kernel
@@ -123,8 +123,13 @@ def check(backend: object, name: str) -> Backend:
     return backend
 
 
-def available() -> dict[str, Any]:
+@functools.cache
+def available() -> Mapping[str, Any]:
     """Return the entry points of all installed backends by name, sorted."""
+    # Who brings a backend along need not wait for a module that reads mail headers; and what is
+    # installed stays so while a process runs.
+    from importlib.metadata import entry_points
+
     return {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
 
 

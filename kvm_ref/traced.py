@@ -47,28 +47,29 @@ def pointer(value: object) -> str:
 
 
 # One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
-# time of a traced call. {obj} and {args} are expressions over those parameters; "NAME" stands for
-# the function's name. The interpreter appends to what it knows for a list without a call.
+# time of a traced call. It is written with stand-ins, so that functions of one shape share what the
+# compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`.
+# The interpreter appends to what it knows for a list without a call.
 _WRAPPER = """
 def traced({params}):
     {config}at = k.at
     events = k.events
-    {enter}
+    events.append(("enter", at, "NAME", {args}, None))
     if k.armed is not None and "NAME" in k.armed:
-        struck = k.strike(FACTS, {args})
+        struck = k.strike(FACTS, events[-1][3])
         if struck is not None:
             events.append(("exit", at, "NAME", None, {struck}))
             return struck[0]
     {gone}k.at = at.inner or at.deeper()
     try:
         r = FN({params})
+        k.at = at
+        {leave}
+        return r
     except KernelError as error:
         k.at = at
         events.append(("exit", at, "NAME", {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
         raise
-    k.at = at
-    {leave}
-    return r
 """
 
 
@@ -79,6 +80,9 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
     types = {n: getattr(t, "__name__", str(t)) for n, t in function.__annotations__.items()}
     annotation = types.get("return", "None")
     params = function.__code__.co_varnames[: function.__code__.co_argcount]
+    # What a resource is called may be any expression, over the parameters' own names.
+    alike = obj in ("", "r", *params)
+    stand_in = {p: f"ARG{n}" if n and alike else p for n, p in enumerate(params)}
     if annotation == "None":
         value = "0" if facts.errnos else "None"
     elif annotation in ("int", "bool"):
@@ -88,9 +92,10 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
 
     def shown(expression: str) -> str:
         plain = types.get(expression) in ("str", "int", "bool")
-        return expression if plain or expression[0] == "'" else f"ident({expression})"
+        spelt = stand_in.get(expression, expression)
+        return spelt if plain or expression[0] == "'" else f"ident({spelt})"
 
-    recorded = {name: shown(name) for name in args}
+    recorded = {stand_in[name]: shown(name) for name in args}
     if facts.releases:
         recorded["obj"] = shown(obj)
     elif facts.uses:
@@ -106,23 +111,17 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         good = '"ptr"' if value == "pointer(r)" else value
         leave = (
             f"if {got}:\n"
-            f'        events.append(("exit", at, "NAME", {{"obj": {held}}}, {good}))\n'
-            f"    else:\n"
-            f"        {leave}"
+            f'            events.append(("exit", at, "NAME", {{"obj": {held}}}, {good}))\n'
+            f"        else:\n"
+            f"            {leave}"
         )
-    enter = ['events.append(("enter", at, "NAME", None, None))']
-    if recorded:
-        enter = [
-            "args = {" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}",
-            'events.append(("enter", at, "NAME", args, None))',
-        ]
+    shown_args = "{" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}" if recorded else "None"
     source = _WRAPPER.format(
-        params=", ".join(params),
-        args="args" if recorded else "None",
-        enter="\n    ".join(enter),
+        params=", ".join(stand_in.values()),
+        args=shown_args,
         struck="int(struck[0])" if annotation in ("None", "int", "bool") else "pointer(struck[0])",
         leave=leave,
-        gone='k.gone(args["obj"])\n    ' if facts.releases else "",
+        gone='k.gone(events[-1][3]["obj"])\n    ' if facts.releases else "",
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     names: dict[str, Any] = {
@@ -134,15 +133,26 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         "pointer": pointer,
     }
     # A copy of the code: the interpreter adapts code to the names that it finds at run time.
-    code = _code(source)
-    constants = tuple(facts.name if c == "NAME" else c for c in code.co_consts)
-    code = code.replace(co_consts=constants)
+    code = _spelt(_code(source), {**{s: p for p, s in stand_in.items()}, "NAME": facts.name})
     wrapper = names["traced"] = FunctionType(code, names, "traced", function.__defaults__)
     return wrapper
 
 
+def _spelt(code: CodeType, names: dict[str, str]) -> CodeType:
+    # A copy of the code with names for its stand-ins; those of keys may be in a tuple.
+    constants = []
+    for constant in code.co_consts:
+        if isinstance(constant, tuple):
+            constants.append(tuple(names.get(c, c) for c in constant))
+        else:
+            constants.append(names.get(constant, constant))
+    return code.replace(
+        co_varnames=tuple(names.get(v, v) for v in code.co_varnames), co_consts=tuple(constants)
+    )
+
+
 @functools.cache
 def _code(source: str) -> CodeType:
-    # Most functions have the wrapper of some other one.
+    # Most functions have the shape of some other one.
     code: CodeType = compile(source, "<traced>", "exec").co_consts[0]
     return code

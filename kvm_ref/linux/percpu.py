@@ -17,7 +17,6 @@ class PerCpu(dict[int, T], Generic[T]):
     __slots__ = ("initial",)
 
     def __init__(self, initial: T) -> None:
-        super().__init__()
         self.initial = initial
 
     def __missing__(self, cpu: int) -> T:
