@@ -129,7 +129,7 @@ class Kernel(_StaticsByClass):
     """
 
     __slots__ = (
-        "arch", "armed", "asked", "at", "cpu", "emit", "events", "features", "freed", "highest",
+        "arch", "armed", "asked", "at", "cpu", "events", "features", "freed", "highest",
         "live", "log", "online", "possible", "present", "registers", "reset", "settings",
         "system_state", "warned",
     )  # fmt: skip
@@ -156,7 +156,6 @@ class Kernel(_StaticsByClass):
         self.features = {**backend.features, **(features or {})}
         self.system_state = SystemState.SYSTEM_RUNNING
         self.events: list[Event] = []
-        self.emit = self.events.append
         self.log: list[str] = []
         self.at = place("init", min(self.online))
         self.cpu = self.at.cpu
@@ -173,8 +172,11 @@ class Kernel(_StaticsByClass):
     def record(self) -> list[Event]:
         """Begin a new list of events, and return it."""
         self.events = []
-        self.emit = self.events.append
         return self.events
+
+    def emit(self, event: Event) -> None:
+        """Leave an event. What leaves one at every call appends to `events` without this call."""
+        self.events.append(event)
 
     def run_on(self, task: str, cpu: int, function: Callable[..., object], *args: object) -> object:
         """Call `function` as `task` on `cpu`, while the present task waits."""
@@ -212,8 +214,9 @@ class Kernel(_StaticsByClass):
                 live[name] = name
                 return name
             highest = 1
-        if name in self.freed and self.freed[name]:
-            n = heappop(self.freed[name])
+        freed = self.freed.get(name)
+        if freed:
+            n = heappop(freed)
         else:
             n = self.highest[name] = highest + 1
         id = name if n == 1 else f"{name}#{n}"

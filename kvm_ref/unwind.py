@@ -39,16 +39,13 @@ if TYPE_CHECKING:
 class _Unchecked:
     __slots__ = ()
 
-    # Without a self there is no method to bind, twice a block.
-    @staticmethod
-    def __enter__() -> None:
+    def __enter__(self) -> None:
         pass
 
-    @staticmethod
     def __exit__(
-        kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> bool:
-        return error is not None and isinstance(error, KernelError)
+        return isinstance(error, KernelError)
 
 
 # ``with unchecked:`` around a call: C calls it for its effect, and does not look at what it returns.
