@@ -9,6 +9,8 @@ What a call returns in the trace follows from the function's return annotation:
 anything else   a pointer: ``"ptr"``, ``"NULL"`` or ``"ERR_PTR(-12)"``
 ==============  ===============================================================
 
+Only a function whose annotation names ErrPtr can fail with one where it acquires something.
+
 A wrapper is made as source text, because it runs at every call: it takes just the parameters that
 its function has, and does only what the function's facts ask for.
 """
