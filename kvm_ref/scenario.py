@@ -20,6 +20,7 @@ from kvm_ref.fault import Fault, Pending, arm, check
 from kvm_ref.kernel import Commit, Kernel, KernelBug, SystemState
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.cpu import Cpuhp
+from kvm_ref.linux.cpuhotplug import OWN
 from kvm_ref.linux.cpumask import NR_CPUS, format_list
 from kvm_ref.linux.debugfs import Debugfs
 from kvm_ref.linux.miscdevice import Misc
@@ -129,7 +130,7 @@ def look(k: Kernel) -> dict[str, Any]:
     return {
         "debugfs_kvm": "kvm" in k[Debugfs].root.children,
         "dev_kvm": any(m.name == "kvm" for m in k[Misc].misc_list),
-        "cpuhp_states": [step.name for _, step in sorted(states.items())],
+        "cpuhp_states": [step.name for number, step in sorted(states.items()) if number not in OWN],
         "modules": list(k[Modules].loaded),
         "online": format_list(k.online),
         **k.arch.after(k),

@@ -10,6 +10,7 @@ and the reader of kernel traces ask `Vocabulary`; none of them has a table of it
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
@@ -59,6 +60,7 @@ class Facts:
         inlined_into: callers into which the compiler builds it, so that a built kernel shows no call.
         only_if: the recorded argument without which a call cannot fail, or "".
         alias: recorded arguments by the names that the log of a built kernel gives them.
+        former: what the function is called in older kernels.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Facts:
     inlined_into: frozenset[str] = frozenset()
     only_if: str = ""
     alias: Mapping[str, str] = attrs.Factory(dict)
+    former: str = ""
 
     @property
     def errnos(self) -> frozenset[int]:
@@ -85,10 +88,9 @@ class Facts:
 
     @property
     def file(self) -> str:
-        """The kernel file that the model's module mirrors, from its docstring."""
-        doc = sys.modules[self.module].__doc__ or ""
-        words = doc.split(None, 2)
-        return words[1].rstrip(":.,") if len(words) > 1 and words[0] == "Mirrors" else ""
+        """The kernel file that the function is in: as its docstring says, or else its module's."""
+        own = _FILE.search(self.function.__doc__ or "")
+        return own[1] if own else mirrored(self.module)
 
     @property
     def jumps(self) -> bool:
@@ -110,6 +112,13 @@ class Facts:
         return exits_of(self)
 
 
+def mirrored(module: str) -> str:
+    """Return the kernel file that a module mirrors, from its docstring, or ""."""
+    words = (sys.modules[module].__doc__ or "").split(None, 2)
+    return words[1].rstrip(":.,") if len(words) > 1 and words[0] == "Mirrors" else ""
+
+
+_FILE = re.compile(r"(?:\(|Source: )((?:[\w-]+/)+[\w-]+\.[chS])\b")
 _DECLARED: dict[str, list[Facts]] = {}
 
 
@@ -129,6 +138,7 @@ def kernel_function(
     inlined_into: tuple[str, ...] = (),
     only_if: str = "",
     alias: Mapping[str, str] | None = None,
+    former: str = "",
 ) -> Callable[[Callable[Concatenate[Kernel, P], R]], Callable[Concatenate[Kernel, P], R]]:
     """Declare the facts of a kernel function and make its calls leave events.
 
@@ -147,6 +157,7 @@ def kernel_function(
         inlined_into: callers in which a built kernel shows no call of it.
         only_if: one of `args`; the C lets a call fail only if this argument is not 0 or NULL.
         alias: which of `args` the log of a built kernel calls by another name, by that name.
+        former: the name in older kernels, if it was another.
     """
 
     def declare(function: Callable[Concatenate[Kernel, P], R]) -> Callable[Concatenate[Kernel, P], R]:
@@ -167,6 +178,7 @@ def kernel_function(
             inlined_into=frozenset(inlined_into),
             only_if=only_if,
             alias=alias or {},
+            former=former,
         )
         _DECLARED.setdefault(facts.name, []).append(facts)
         wrapper = traced(facts, args)

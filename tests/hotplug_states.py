@@ -9,14 +9,8 @@ from bare_machine import bare
 
 from kvm_ref.errno import EIO, KernelError
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.cpu import (
-    CPUHP_AP_KVM_ONLINE,
-    CPUHP_AP_ONLINE_IDLE,
-    CPUHP_OFFLINE,
-    CPUHP_ONLINE,
-    cpuhp_setup_state_nocalls,
-    cpuhp_state,
-)
+from kvm_ref.linux.cpu import cpuhp_setup_state_nocalls, cpuhp_state
+from kvm_ref.linux.cpuhotplug import CPUHP_AP_KVM_ONLINE, CPUHP_AP_ONLINE_IDLE, CPUHP_OFFLINE, CPUHP_ONLINE
 
 PREPARE = 70
 STARTING = 100

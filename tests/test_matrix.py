@@ -75,7 +75,6 @@ def test_the_faults_of_a_load_without_enabling(kvm_ref: Command) -> None:
         "cpu_has_mmid",
         "kvm_mips_emulation_init",
         "cpu_has_vz",
-        "have_pgd_reg",
         "register_die_notifier",
         "atomic_notifier_chain_register",
         "kvm_init",

@@ -227,7 +227,8 @@ class Index:
                             deeds.append((place, "release", (facts.releases, key), enter, facts))
                     if facts.acquires:
                         if args is not None and "obj" in args:
-                            key = args["obj"]
+                            # A reference to nothing holds nothing.
+                            key = None if args["obj"] == "NULL" else args["obj"]
                         else:
                             key = _acquired(facts, entered.get(at), event)
                         if key is not None:
@@ -284,6 +285,8 @@ def _succeeded(facts: Facts, value: object) -> bool:
     if isinstance(value, str):
         return value == "ptr"
     if isinstance(value, int):
+        if any(failure is True for failure in facts.fails):
+            return not value
         return bool(value) if False in facts.fails or NULL in facts.fails else value >= 0
     return True
 

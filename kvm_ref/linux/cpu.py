@@ -14,6 +14,18 @@ from collections.abc import Callable
 
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.linux.cpuhotplug import (
+    CPUHP_AP_ONLINE_DYN,
+    CPUHP_AP_ONLINE_DYN_END,
+    CPUHP_BP_PREPARE_DYN,
+    CPUHP_BP_PREPARE_DYN_END,
+    CPUHP_BRINGUP_CPU,
+    CPUHP_INVALID,
+    CPUHP_OFFLINE,
+    CPUHP_ONLINE,
+    CPUHP_TEARDOWN_CPU,
+    OWN,
+)
 from kvm_ref.linux.cpumask import cpu_online, for_each_present_cpu
 from kvm_ref.linux.mutex import Mutex, lockdep_assert_held, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import BUG_ON, WARN_ON_ONCE
@@ -21,24 +33,6 @@ from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.vocabulary import kernel_function
 
 Callback = Callable[[Kernel, int], int]
-
-# The states that matter here (include/linux/cpuhotplug.h: enum cpuhp_state).
-CPUHP_INVALID = -1
-CPUHP_OFFLINE = 0
-CPUHP_BP_PREPARE_DYN = 64
-CPUHP_BP_PREPARE_DYN_END = 84
-CPUHP_BRINGUP_CPU = 86
-CPUHP_AP_IDLE_DEAD = 87
-CPUHP_AP_OFFLINE = 88
-CPUHP_AP_ONLINE = 144
-CPUHP_TEARDOWN_CPU = 145
-CPUHP_AP_ONLINE_IDLE = 146
-CPUHP_AP_KVM_ONLINE = 148
-CPUHP_AP_ONLINE_DYN = 192
-CPUHP_AP_ONLINE_DYN_END = 232
-CPUHP_AP_X86_KVM_CLK_ONLINE = 234
-CPUHP_AP_ACTIVE = 235
-CPUHP_ONLINE = 236
 
 
 class cpuhp_step:
@@ -77,7 +71,10 @@ class Cpuhp(Statics):
         self.cpuhp_state: dict[int, cpuhp_cpu_state] = {}
 
     def at_boot(self, k: Kernel) -> None:
-        """Have the CPUs that run at the top of the states, the others at the bottom."""
+        """Have the kernel's own states, the CPUs that run at the top of them, the others at the bottom."""
+        from kvm_ref.linux.cpuhp import own_states
+
+        self.cpuhp_hp_states.update(own_states())
         for cpu in k.possible:
             self.cpuhp_state[cpu] = cpuhp_cpu_state(CPUHP_ONLINE if cpu_online(k, cpu) else CPUHP_OFFLINE)
 
@@ -131,7 +128,10 @@ def cpuhp_invoke_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> Non
         WARN_ON_ONCE(k, True, "cpuhp_step_empty(bringup, step)")
         return
 
-    _trace_cpuhp_cb(k, cpu, st.target, state, cb)
+    if state in OWN:
+        cb(k, cpu)
+    else:
+        _trace_cpuhp_cb(k, cpu, st.target, state, cb)
 
 
 def _trace_cpuhp_cb(k: Kernel, cpu: int, target: int, state: int, cb: Callback) -> None:

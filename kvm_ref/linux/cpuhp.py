@@ -8,23 +8,23 @@ part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from kvm_ref.errno import EAGAIN, EIO, ENOSPC, KernelError
+from kvm_ref.errno import EIO, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import (
-    CPUHP_AP_IDLE_DEAD,
-    CPUHP_AP_OFFLINE,
-    CPUHP_AP_ONLINE,
-    CPUHP_AP_ONLINE_IDLE,
-    CPUHP_BRINGUP_CPU,
-    CPUHP_INVALID,
-    CPUHP_TEARDOWN_CPU,
     Cpuhp,
     cpuhp_cpu_state,
     cpuhp_invoke_callback,
     cpuhp_is_ap_state,
     cpuhp_state,
+    cpuhp_step,
+)
+from kvm_ref.linux.cpuhotplug import (
+    CPUHP_AP_IDLE_DEAD,
+    CPUHP_AP_OFFLINE,
+    CPUHP_AP_ONLINE,
+    CPUHP_AP_ONLINE_IDLE,
+    CPUHP_BRINGUP_CPU,
+    CPUHP_TEARDOWN_CPU,
 )
 from kvm_ref.linux.cpumask import cpu_online
 from kvm_ref.linux.printk import BUG_ON, WARN_ON, WARN_ON_ONCE, pr_warn
@@ -57,8 +57,6 @@ def cpuhp_reset_state(st: cpuhp_cpu_state, prev_state: int) -> None:
 
 def cpuhp_step_empty(k: Kernel, bringup: bool, state: int) -> bool:
     """Say whether a state has nothing to call on the way up, or on the way down."""
-    if (state, bringup) in _OWN:
-        return False
     step = k[Cpuhp].cpuhp_hp_states.get(state)
     return step is None or (step.startup if bringup else step.teardown) is None
 
@@ -76,23 +74,10 @@ def cpuhp_next_state(k: Kernel, bringup: bool, st: cpuhp_cpu_state, target: int)
     return None
 
 
-def _invoke_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> None:
-    # cpuhp_invoke_callback(), also for the states in which the CPU itself comes and goes.
-    own = _OWN.get((state, bringup))
-    if own is None:
-        cpuhp_invoke_callback(k, cpu, state, bringup)
-        return
-    st = cpuhp_state(k, cpu)
-    if st.fail == state:
-        st.fail = CPUHP_INVALID
-        raise KernelError(EAGAIN)
-    own(k, cpu)
-
-
 def cpuhp_invoke_callback_range(k: Kernel, bringup: bool, cpu: int, st: cpuhp_cpu_state, target: int) -> None:
     """Walk to `target`, or up to the first state that fails."""
     while (state := cpuhp_next_state(k, bringup, st, target)) is not None:
-        _invoke_callback(k, cpu, state, bringup)
+        cpuhp_invoke_callback(k, cpu, state, bringup)
 
 
 def cpuhp_invoke_callback_range_nofail(
@@ -101,7 +86,7 @@ def cpuhp_invoke_callback_range_nofail(
     """Walk to `target` whatever fails: interrupts are off, and there is no way back."""
     while (state := cpuhp_next_state(k, bringup, st, target)) is not None:
         try:
-            _invoke_callback(k, cpu, state, bringup)
+            cpuhp_invoke_callback(k, cpu, state, bringup)
         except KernelError as error:
             # The state that the CPU is in now, which on the way down is one lower.
             step = k[Cpuhp].cpuhp_hp_states.get(st.state)
@@ -120,7 +105,7 @@ def cpuhp_thread_fun(k: Kernel, cpu: int) -> bool:
 
     WARN_ON_ONCE(k, not cpuhp_is_ap_state(state), "!cpuhp_is_ap_state(state)")
     try:
-        _invoke_callback(k, cpu, state, bringup)
+        cpuhp_invoke_callback(k, cpu, state, bringup)
     except KernelError:
         WARN_ON_ONCE(k, st.rollback, "st->rollback")
         raise
@@ -166,7 +151,7 @@ def notify_cpu_starting(k: Kernel, cpu: int) -> None:
 
 
 @kernel_function(fails=EIO, args=("cpu",))
-def cpuhp_bringup_ap(k: Kernel, cpu: int) -> None:
+def cpuhp_bringup_ap(k: Kernel, cpu: int) -> int:
     """Start a CPU, and let its hotplug thread walk the rest; -EIO if it does not come alive."""
     st = cpuhp_state(k, cpu)
     k.run_on(f"swapper/{cpu}", cpu, notify_cpu_starting, cpu)
@@ -174,9 +159,10 @@ def cpuhp_bringup_ap(k: Kernel, cpu: int) -> None:
     st.state = CPUHP_AP_ONLINE_IDLE
 
     if st.target <= CPUHP_AP_ONLINE_IDLE:
-        return
+        return 0
 
     cpuhp_kick_ap(k, cpu, st, st.target)
+    return 0
 
 
 def take_cpu_down(k: Kernel) -> None:
@@ -193,21 +179,28 @@ def take_cpu_down(k: Kernel) -> None:
 
 
 @kernel_function(fails=ENOSPC, args=("cpu",))
-def takedown_cpu(k: Kernel, cpu: int) -> None:
+def takedown_cpu(k: Kernel, cpu: int) -> int:
     """Let a CPU die; it may refuse (on x86 with -ENOSPC, if no other one has room for its interrupts)."""
     k.run_on(f"migration/{cpu}", cpu, take_cpu_down)
     BUG_ON(k, cpu_online(k, cpu), "cpu_online(cpu)")
 
     # What cpuhp_report_idle_dead() says with the CPU's last breath.
     cpuhp_state(k, cpu).state = CPUHP_AP_IDLE_DEAD
+    return 0
 
 
-# The states that are the kernel's own, and what they call on the way up (True) or down (False).
-# finish_cpu(), with which CPUHP_BRINGUP_CPU ends the way down, frees nothing that is modelled.
-_OWN: Mapping[tuple[int, bool], Callable[[Kernel, int], None]] = {
-    (CPUHP_BRINGUP_CPU, True): cpuhp_bringup_ap,
-    (CPUHP_TEARDOWN_CPU, False): takedown_cpu,
-}
+@kernel_function()
+def finish_cpu(k: Kernel, cpu: int) -> int:
+    """Give up what the idle task of a dead CPU still holds; nothing of that is modelled."""
+    return 0
+
+
+def own_states() -> dict[int, cpuhp_step]:
+    """Return the states that are the kernel's own: those in which the CPU itself comes and goes."""
+    return {
+        CPUHP_BRINGUP_CPU: cpuhp_step("cpu:bringup", cpuhp_bringup_ap, finish_cpu),
+        CPUHP_TEARDOWN_CPU: cpuhp_step("cpu:teardown", None, takedown_cpu),
+    }
 
 
 def cpuhp_up_callbacks(k: Kernel, cpu: int, st: cpuhp_cpu_state, target: int) -> None:

@@ -96,8 +96,7 @@ def fput(k: Kernel, opened: file) -> None:
     """Give up the last reference to a file: it is released, and then its module (fs/file_table.c)."""
     if opened.f_op.release:
         opened.f_op.release(k, opened)
-    if opened.f_op.owner:
-        module_put(k, opened.f_op.owner)
+    module_put(k, opened.f_op.owner)
 
 
 @kernel_function(fails=EBADF, releases="fd", idempotent=True)

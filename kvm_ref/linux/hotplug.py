@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from kvm_ref.errno import EBUSY, EINVAL, KernelError
 from kvm_ref.kernel import Kernel, Statics
-from kvm_ref.linux.cpu import (
+from kvm_ref.linux.cpu import Cpuhp, cpuhp_state, cpus_write_lock, cpus_write_unlock
+from kvm_ref.linux.cpuhotplug import (
     CPUHP_AP_IDLE_DEAD,
     CPUHP_AP_ONLINE,
     CPUHP_BRINGUP_CPU,
@@ -17,10 +18,6 @@ from kvm_ref.linux.cpu import (
     CPUHP_OFFLINE,
     CPUHP_ONLINE,
     CPUHP_TEARDOWN_CPU,
-    Cpuhp,
-    cpuhp_state,
-    cpus_write_lock,
-    cpus_write_unlock,
 )
 from kvm_ref.linux.cpuhp import (
     __cpuhp_kick_ap,
@@ -208,6 +205,7 @@ def cpu_up(k: Kernel, cpu: int, target: int) -> None:
         pr_err(k, f"can't online cpu {cpu} because it is not configured as may-hotadd at boot time")
         raise KernelError(EINVAL)
 
+    err: KernelError | None = None
     with ladder(k) as goto:
         cpu_maps_update_begin(k)
 
@@ -215,12 +213,17 @@ def cpu_up(k: Kernel, cpu: int, target: int) -> None:
             if k[Hotplug].cpu_hotplug_disabled:
                 raise KernelError(EBUSY)
 
-        with goto("out"):
+        try:
             _cpu_up(k, cpu, target)
+        except KernelError as error:
+            # Not a jump: the label stands below.
+            err = error.with_traceback(None)
     goto.reached("out")
     cpu_maps_update_done(k)
     if goto.failed:
         raise goto.error
+    if err:
+        raise err
 
 
 def cpu_device_up(k: Kernel, cpu: int) -> None:

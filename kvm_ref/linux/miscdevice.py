@@ -131,7 +131,7 @@ def misc_open(k: Kernel, minor: int) -> file:
     g = k[Misc]
     with guard(k, g.misc_mtx):
         for c in g.misc_list:
-            if c.minor == minor and (not c.fops.owner or try_module_get(k, c.fops.owner)):
+            if c.minor == minor and try_module_get(k, c.fops.owner):
                 return file(k.new(f"/dev/{c.name}"), c.fops, c)
 
         raise KernelError(ENODEV)

@@ -247,9 +247,14 @@ def param_write(k: Kernel, module: Module, name: str, text: str) -> None:
 
 
 @kernel_function(fails=False, acquires="module_ref", obj="name")
-def try_module_get(k: Kernel, name: str) -> bool:
-    """Refer to a module, so that it stays; False if it goes away (kernel/module/main.c)."""
+def try_module_get(k: Kernel, name: str | None) -> bool:
+    """Refer to a module, so that it stays; False if it goes away (kernel/module/main.c).
+
+    What is built in has no module, None, and always stays.
+    """
     g = k[Modules]
+    if name is None:
+        return True
     if name not in g.loaded:
         return False
     g.refcount[name] = g.refcount.get(name, 0) + 1
@@ -257,9 +262,11 @@ def try_module_get(k: Kernel, name: str) -> bool:
 
 
 @kernel_function(releases="module_ref")
-def module_put(k: Kernel, name: str) -> None:
+def module_put(k: Kernel, name: str | None) -> None:
     """Give a reference to a module up (kernel/module/main.c)."""
     g = k[Modules]
+    if name is None:
+        return
     g.refcount[name] -= 1
     if not g.refcount[name]:
         del g.refcount[name]

@@ -12,6 +12,7 @@ from enum import IntEnum
 
 from kvm_ref.errno import EEXIST, ENOENT, EPERM, KernelError
 from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import kernel_function
 
 
@@ -91,8 +92,9 @@ def unregister_pm_notifier(k: Kernel, nb: notifier_block) -> None:
 
 @kernel_function()
 def pm_notifier_call_chain(k: Kernel, val: PmEvent) -> None:
-    """Tell everybody on the chain; nobody can object (kernel/power/main.c)."""
-    _call(k, val, len(k[Notifiers].chains.get("pm_chain_head", ())))
+    """Tell everybody on the chain; who objects ends it, but nobody asks why (kernel/power/main.c)."""
+    with unchecked:
+        _call(k, val, len(k[Notifiers].chains.get("pm_chain_head", ())))
 
 
 @kernel_function(fails=EPERM, translates=True)

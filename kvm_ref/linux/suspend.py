@@ -68,22 +68,28 @@ def suspend_enter(k: Kernel) -> None:
         KernelError: a CPU did not go down, a syscore callback failed, or something is to wake the
             system (EBUSY).
     """
+    failed: KernelError | None = None
     with ladder(k) as goto:
         with goto("Enable_cpus"):
             freeze_secondary_cpus(k, 0)
 
-        # Without a jump in C: the good path comes to the label as well.
-        with goto("Enable_cpus"):
+        try:
             run_there(k, min(k.online), _sleep)
+        except KernelError as error:
+            # Not a jump: the label stands below.
+            failed = error.with_traceback(None)
     goto.reached("Enable_cpus")
     thaw_secondary_cpus(k)
     if goto.failed:
         raise goto.error
+    if failed:
+        raise failed
 
 
 @kernel_function(fails=EBUSY)
 def suspend_devices_and_enter(k: Kernel) -> None:
     """Suspend the devices, sleep, and resume them, however that went."""
+    failed: KernelError | None = None
     with ladder(k) as goto:
         pr_info(k, "printk: Suspending console(s) (use no_console_suspend to debug)")
         with goto("Recover_platform"):
@@ -93,14 +99,18 @@ def suspend_devices_and_enter(k: Kernel) -> None:
                 pr_err(k, "PM: Some devices failed to suspend, or early wake event detected")
                 raise
 
-        # Without a jump in C, as above.
-        with goto("Resume_devices"):
+        try:
             suspend_enter(k)
+        except KernelError as error:
+            # Not a jump, as above.
+            failed = error.with_traceback(None)
+    # Where C jumps from Recover_platform up to Resume_devices, there is nothing else to do.
     goto.reached("Recover_platform")
-    goto.reached("Resume_devices")
     dpm_resume_end(k)
     if goto.failed:
         raise goto.error
+    if failed:
+        raise failed
 
 
 @kernel_function(fails=EBUSY)
@@ -135,22 +145,25 @@ def enter_state(k: Kernel) -> None:
     if g.system_transition_mutex.owner:
         raise KernelError(EBUSY)
 
+    failed: KernelError | None = None
     with ladder(k) as goto:
         mutex_lock(k, g.system_transition_mutex)
 
         with goto("Unlock"):
             suspend_prepare(k)
 
-        # Without a jump in C, as above.
-        with goto("Unlock"):
-            try:
-                suspend_devices_and_enter(k)
-            finally:
-                suspend_finish(k)
+        try:
+            suspend_devices_and_enter(k)
+        except KernelError as error:
+            # Not a jump, as above.
+            failed = error.with_traceback(None)
+        suspend_finish(k)
     goto.reached("Unlock")
     mutex_unlock(k, g.system_transition_mutex)
     if goto.failed:
         raise goto.error
+    if failed:
+        raise failed
 
 
 @kernel_function(fails=EBUSY)

@@ -46,7 +46,7 @@ class Syscore(Statics):
         self.syscore_lock = Mutex("syscore_lock")
 
 
-@kernel_function(acquires="syscore", obj="syscore", effect="SYSTEM_RESTART")
+@kernel_function(acquires="syscore", obj="syscore", effect="SYSTEM_RESTART", former="register_syscore_ops")
 def register_syscore(k: Kernel, syscore: syscore) -> None:
     """Add callbacks at the end of the list (drivers/base/syscore.c)."""
     g = k[Syscore]
@@ -55,7 +55,7 @@ def register_syscore(k: Kernel, syscore: syscore) -> None:
     mutex_unlock(k, g.syscore_lock)
 
 
-@kernel_function(releases="syscore")
+@kernel_function(releases="syscore", former="unregister_syscore_ops")
 def unregister_syscore(k: Kernel, syscore: syscore) -> None:
     """Take callbacks off the list (drivers/base/syscore.c)."""
     g = k[Syscore]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from kvm_ref.errno import EBUSY, EIO, ENOMEM, ErrPtr, KernelError
 from kvm_ref.kernel import Commit, Kernel, Statics, SystemState
-from kvm_ref.linux.cpu import CPUHP_AP_KVM_ONLINE, cpuhp_remove_state, cpuhp_setup_state
+from kvm_ref.linux.cpu import cpuhp_remove_state, cpuhp_setup_state
+from kvm_ref.linux.cpuhotplug import CPUHP_AP_KVM_ONLINE
 from kvm_ref.linux.cpumask import (
     alloc_cpumask_var_node,
     cpumask_var_t,

@@ -121,7 +121,7 @@ def test_order_of_init_hyp_mode() -> None:
         *["__get_free_page"] * 2,
         *["alloc_pages"] * 2,
         *["create_hyp_mappings"] * 5,
-        *["create_hyp_stack"] * 2,
+        *["per_cpu_ptr_nvhe_sym", "create_hyp_stack"] * 2,
         *["create_hyp_mappings", "cpu_prepare_hyp_mode"] * 2,
         "kvm_hyp_init_symbols",
     ]
@@ -314,7 +314,8 @@ def test_no_such_mode() -> None:
         ("nvhe", "check_sysreg_table#7", EINVAL, "kvm_sys_reg_table_init"),
         ("nvhe", "xas_alloc", ENOMEM, "kvm_sys_reg_table_init"),
         ("nvhe", "populate_sysreg_config=EINVAL", EINVAL, "kvm_sys_reg_table_init"),
-        ("nvhe", "cpuid_feature_extract_unsigned_field", EINVAL, "kvm_set_ipa_limit"),
+        # reset.c: kvm_set_ipa_limit() reads PARANGE first, then TGRAN_2.
+        ("nvhe", "cpuid_feature_extract_unsigned_field#2", EINVAL, "kvm_set_ipa_limit"),
         ("nvhe", "bitmap_zalloc", ENOMEM, "kvm_arm_vmid_alloc_init"),
     ],
 )
@@ -723,7 +724,8 @@ def test_sve_state() -> None:
     """Protected KVM allocates room for each CPU's vectors (arm.c: init_pkvm_host_sve_state())."""
     run = load("protected", sve=True)
     assert calls(events(run), "init_pkvm_host_sve_state") == ["alloc_pages", "per_cpu_ptr_nvhe_sym"] * 2
-    assert calls(events(run), "finalize_init_hyp_mode") == ["per_cpu_ptr_nvhe_sym"] * 2
+    # The kernel's address is read, EL2's is written: twice for each CPU.
+    assert calls(events(run), "finalize_init_hyp_mode") == ["per_cpu_ptr_nvhe_sym"] * 4
     assert results(run) == [0]
     assert calls(events(load("nvhe", sve=True)), "finalize_init_hyp_mode") == []
 
@@ -813,6 +815,8 @@ BOTH = ["create_hyp_io_mappings", "static_branch_enable", "create_hyp_io_mapping
         ("ioremap", ENOMEM, [BOTH[0], ">out"]),
         ("__create_hyp_private_mapping#2", ENOMEM, [BOTH[0], ">out"]),
         ("ioremap#2", ENOMEM, [*BOTH, ">out", "iounmap"]),
+        # One that fails before it writes to kaddr leaves vctrl_base NULL, and vcpu_base_va as it is.
+        ("create_hyp_io_mappings#2=EPERM", EPERM, [*BOTH, ">out", "iounmap"]),
         (
             "kvm_register_device_ops",
             EEXIST,
@@ -842,7 +846,7 @@ def test_protected_kvm_maps_no_registers() -> None:
     k = Kernel(Arm64())
     k[Arm].kvm_mode = "protected"
     with pytest.raises(KernelError) as caught:
-        create_hyp_io_mappings(k, "GICH")
+        create_hyp_io_mappings(k, "GICH", [None])
     assert caught.value.errno == EPERM
 
 

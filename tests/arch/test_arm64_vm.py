@@ -14,6 +14,7 @@ from arch.arm64.kvm.hyp_share import HypShare, kvm_unshare_hyp, unshare_pfn_hyp
 from arch.arm64.kvm.nested import kvm_arch_flush_shadow_all
 from arch.arm64.kvm.reset import Reset
 from arch.arm64.kvm.stage2 import kvm_init_stage2_mmu
+from arch.arm64.kvm.vmid import Vmid
 from kvm_ref.errno import EINTR, EINVAL, EIO, ENOENT, ENOMEM, EPERM, Errno, KernelError
 from kvm_ref.fault import Fault, arm
 from kvm_ref.kernel import Kernel
@@ -181,19 +182,23 @@ def test_stage2_ends_once() -> None:
 
 
 def test_locks_of_the_controller() -> None:
-    """vgic-init.c: kvm_vgic_destroy() takes slots_lock, and config_lock inside it."""
+    """vgic-init.c: kvm_vgic_destroy() takes slots_lock, and config_lock inside it.
+
+    Then arm.c takes config_lock alone, in pkvm_destroy_hyp_vm() and in kvm_destroy_mpidr_data().
+    """
     k = loaded("protected")
     fd = create(k)
     k.run_on("vmm", 0, close_fd, fd)
-    locks = [(kind, name) for kind, _, name, _, _ in k.events if name in ("slots_lock", "config_lock")]
-    # The last pair is that of pkvm_destroy_hyp_vm() (pkvm.c).
+    locks = [(kind, name) for kind, _, name, _, _ in k.events if name in ("slots_lock", "arch.config_lock")]
     assert locks == [
         ("lock", "slots_lock"),
-        ("lock", "config_lock"),
-        ("unlock", "config_lock"),
+        ("lock", "arch.config_lock"),
+        ("unlock", "arch.config_lock"),
         ("unlock", "slots_lock"),
-        ("lock", "config_lock"),
-        ("unlock", "config_lock"),
+        ("lock", "arch.config_lock"),
+        ("unlock", "arch.config_lock"),
+        ("lock", "arch.config_lock"),
+        ("unlock", "arch.config_lock"),
     ]
 
 
@@ -234,8 +239,27 @@ def test_address_bits(mode: str, limit: int, type: int, bits: int) -> None:
     k = loaded(mode)
     k[Reset].kvm_ipa_limit = limit
     assert create(k, type=type) == 4
-    # asm/kvm_arm.h: VTCR_EL2_T0SZ().
-    assert the_vm(k).arch.mmu.vtcr == 64 - bits
+    # asm/kvm_arm.h: VTCR_EL2_VS_16BIT, VTCR_EL2_PS_SHIFT with 48 bits, VTCR_EL2_T0SZ().
+    assert the_vm(k).arch.mmu.vtcr == 1 << 19 | 5 << 16 | 64 - bits
+
+
+@pytest.mark.parametrize(("nth", "error"), [(1, EINVAL), (3, 0)])
+def test_few_bits_of_all_cpus(nth: int, error: int) -> None:
+    """reset.c, vmid.c: with PARANGE 1 no VM has 40 bits, with an unknown VMIDBits VMIDs have 8."""
+    k = machine(Scenario("arm64", ()), Arm64())
+    arm(k, [Fault("cpuid_feature_extract_unsigned_field", nth)], Vocabulary.of(Arm64()))
+    assert perform(k, "load")[0].results == [0]
+    assert k[Reset].kvm_ipa_limit == (36 if error else 48)
+    assert k[Vmid].kvm_arm_vmid_bits == (16 if error else 8)
+    assert create(k) == (-error or 4)
+
+
+@pytest.mark.parametrize(("nth", "vtcr"), [(1, 1 << 19 | 1 << 16 | 24), (2, 5 << 16 | 24)])
+def test_fields_of_vtcr(nth: int, vtcr: int) -> None:
+    """hyp/pgtable.c: kvm_get_vtcr() reads PARANGE for PS, then VMIDBits for VS."""
+    k = loaded()
+    assert create(k, Fault("cpuid_feature_extract_unsigned_field", nth)) == 4
+    assert the_vm(k).arch.mmu.vtcr == vtcr
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ def test_create_and_destroy_follow_the_c(name: str) -> None:
     assert calls(gone, "kvm_arch_pre_destroy_vm") == ["kvm_mmu_pre_destroy_vm"]
     assert calls(gone, "kvm_arch_destroy_vm") == [
         f"{vendor}_vm_destroy",
+        "kvfree",  # apic_map
+        "kfree",  # pmu_event_filter
         "kvm_mmu_uninit_vm",
         "kvm_page_track_cleanup",
     ]

@@ -375,7 +375,7 @@ def test_vmxon_faults() -> None:
     """The label fault in kvm_cpu_vmxon(): CR4.VMXE goes, -EFAULT; perf is told; the user gets -EIO."""
     run = vmx("load", fail="vmxon@1")
     seen = events(run)
-    assert calls(seen, "kvm_cpu_vmxon", 2) == ["vmxon", ">fault"]
+    assert calls(seen, "kvm_cpu_vmxon", 2) == ["vmxon", ">fault", "rdmsrl_safe"]
     assert exits(seen, "kvm_cpu_vmxon") == [0, -14]
     assert calls(seen, "vmx_enable_virtualization_cpu", 2) == [
         "intel_pt_handle_vmx",

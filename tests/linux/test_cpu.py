@@ -10,17 +10,19 @@ from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel, KernelBug
 from kvm_ref.linux import cpu as hotplug
 from kvm_ref.linux.cpu import (
+    cpuhp_remove_state,
+    cpuhp_remove_state_nocalls,
+    cpuhp_setup_state,
+    cpuhp_setup_state_nocalls,
+    cpuhp_state,
+)
+from kvm_ref.linux.cpuhotplug import (
     CPUHP_AP_KVM_ONLINE,
     CPUHP_AP_ONLINE_DYN,
     CPUHP_BP_PREPARE_DYN,
     CPUHP_INVALID,
     CPUHP_OFFLINE,
     CPUHP_ONLINE,
-    cpuhp_remove_state,
-    cpuhp_remove_state_nocalls,
-    cpuhp_setup_state,
-    cpuhp_setup_state_nocalls,
-    cpuhp_state,
 )
 
 STATE = CPUHP_AP_KVM_ONLINE

@@ -9,12 +9,7 @@ from hotplug_states import DOWN, HIGH, KVM, LOW, PREPARE, STARTING, UP, machine_
 
 from kvm_ref.errno import EAGAIN, EIO, ENOSPC
 from kvm_ref.fault import arm, parse
-from kvm_ref.linux.cpu import (
-    CPUHP_AP_ONLINE_IDLE,
-    CPUHP_OFFLINE,
-    CPUHP_ONLINE,
-    CPUHP_TEARDOWN_CPU,
-)
+from kvm_ref.linux.cpuhotplug import CPUHP_AP_ONLINE_IDLE, CPUHP_OFFLINE, CPUHP_ONLINE, CPUHP_TEARDOWN_CPU
 from kvm_ref.linux.hotplug import (
     _cpu_down,
     _cpu_up,

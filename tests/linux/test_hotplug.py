@@ -16,14 +16,14 @@ from kvm_ref import backend as backends
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, Errno
 from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.cpu import (
+from kvm_ref.linux.cpu import cpuhp_state
+from kvm_ref.linux.cpuhotplug import (
     CPUHP_AP_OFFLINE,
     CPUHP_AP_ONLINE,
     CPUHP_BRINGUP_CPU,
     CPUHP_INVALID,
     CPUHP_ONLINE,
     CPUHP_TEARDOWN_CPU,
-    cpuhp_state,
 )
 from kvm_ref.linux.cpumask import format_list
 from kvm_ref.linux.hotplug import (

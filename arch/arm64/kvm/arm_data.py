@@ -8,6 +8,7 @@ from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.gfp import pages
 from kvm_ref.linux.notifier import notifier_block
 from kvm_ref.linux.percpu import PerCpu
+from kvm_ref.vocabulary import kernel_function
 
 # enum kvm_mode, by what the user writes.
 KVM_MODE_DEFAULT = "nvhe"
@@ -44,6 +45,12 @@ class Arm(Statics):
         self.hcr_el2 = PerCpu(0)
         self.sve_state: PerCpu[pages | None] = PerCpu(None)
         self.hyp_cpu_logical_map: list[int] = []
+
+
+@kernel_function(uses="pages", obj="base[cpu]", args=("sym", "cpu"))
+def per_cpu_ptr_nvhe_sym(k: Kernel, sym: str, base: PerCpu[pages | None], cpu: int) -> pages | None:
+    """Return where EL2 has a CPU's variable; NULL without pages (arch/arm64/include/asm/kvm_asm.h)."""
+    return base[cpu]
 
 
 def early_kvm_mode_cfg(arg: str) -> str:

@@ -12,7 +12,7 @@ from arch.arm64.kernel.hyp_stub import __hyp_reset_vectors, __hyp_set_vectors
 from arch.arm64.kernel.sysreg import KVM_HYP_INIT_VECTORS
 from arch.arm64.kernel.virt import is_kernel_in_hyp_mode, is_protected_kvm_enabled
 from arch.arm64.kvm.arch_timer import kvm_timer_cpu_down, kvm_timer_cpu_up, kvm_timer_init_vhe
-from arch.arm64.kvm.arm_data import Arm
+from arch.arm64.kvm.arm_data import Arm, per_cpu_ptr_nvhe_sym
 from arch.arm64.kvm.hyp.nvhe.hyp_init import SMCCC_RET_SUCCESS, __kvm_hyp_init
 from arch.arm64.kvm.hyp.nvhe.hyp_main import __kvm_get_mdcr_el2
 from arch.arm64.kvm.vectors import cpu_set_hyp_vector
@@ -34,6 +34,7 @@ def hyp_install_host_vector(k: Kernel) -> None:
     """Go from the stub's vectors over those of the identity map to KVM's."""
     __hyp_set_vectors(k, KVM_HYP_INIT_VECTORS)
 
+    per_cpu_ptr_nvhe_sym(k, "kvm_init_params", k[Arm].kvm_arm_hyp_percpu_base, k.cpu)
     WARN_ON(k, __kvm_hyp_init(k) != SMCCC_RET_SUCCESS, "res.a0 != SMCCC_RET_SUCCESS")
 
 

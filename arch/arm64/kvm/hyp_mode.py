@@ -6,7 +6,7 @@ from __future__ import annotations
 from arch.arm64.kernel.cpufeature import system_supports_sve
 from arch.arm64.kernel.sysreg import HCR_HOST_NVHE_FLAGS, HCR_HOST_NVHE_PROTECTED_FLAGS
 from arch.arm64.kernel.virt import is_protected_kvm_enabled
-from arch.arm64.kvm.arm_data import Arm
+from arch.arm64.kvm.arm_data import Arm, per_cpu_ptr_nvhe_sym
 from arch.arm64.kvm.cpu import cpu_hyp_init_context, cpu_hyp_init_features
 from arch.arm64.kvm.hyp.nvhe.hyp_main import __pkvm_init
 from arch.arm64.kvm.mmu import (
@@ -22,17 +22,10 @@ from arch.arm64.kvm.pkvm_data import Pkvm
 from kvm_ref.errno import ENODEV, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpumask import for_each_online_cpu, for_each_possible_cpu
-from kvm_ref.linux.gfp import __get_free_page, alloc_pages, free_page, free_pages, pages
-from kvm_ref.linux.percpu import PerCpu
+from kvm_ref.linux.gfp import __get_free_page, alloc_pages, free_page, free_pages
 from kvm_ref.linux.printk import BUG_ON, pr_err
 from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function
-
-
-@kernel_function(uses="pages", obj="base[cpu]", args=("sym", "cpu"))
-def per_cpu_ptr_nvhe_sym(k: Kernel, sym: str, base: PerCpu[pages | None], cpu: int) -> pages | None:
-    """Return where EL2 has a CPU's variable; NULL without pages (arch/arm64/include/asm/kvm_asm.h)."""
-    return base[cpu]
 
 
 @kernel_function()
@@ -56,10 +49,13 @@ def teardown_hyp_mode(k: Kernel) -> None:
 @kernel_function(args=("cpu",))
 def cpu_prepare_hyp_mode(k: Kernel, cpu: int) -> None:
     """Leave the values that a CPU's EL2 registers are to have where EL2 finds them."""
+    g = k[Arm]
+    per_cpu_ptr_nvhe_sym(k, "kvm_init_params", g.kvm_arm_hyp_percpu_base, cpu)
+    per_cpu_ptr_nvhe_sym(k, "__per_cpu_start", g.kvm_arm_hyp_percpu_base, cpu)
     if is_protected_kvm_enabled(k):
-        k[Arm].hcr_el2[cpu] = HCR_HOST_NVHE_PROTECTED_FLAGS
+        g.hcr_el2[cpu] = HCR_HOST_NVHE_PROTECTED_FLAGS
     else:
-        k[Arm].hcr_el2[cpu] = HCR_HOST_NVHE_FLAGS
+        g.hcr_el2[cpu] = HCR_HOST_NVHE_FLAGS
 
 
 @kernel_function()
@@ -105,6 +101,8 @@ def finalize_init_hyp_mode(k: Kernel) -> None:
     """Turn the pointers to that room into addresses of EL2, now that nothing can fail."""
     if system_supports_sve(k) and is_protected_kvm_enabled(k):
         for cpu in for_each_possible_cpu(k):
+            # Read the kernel's address, then write EL2's.
+            per_cpu_ptr_nvhe_sym(k, "kvm_host_data", k[Arm].kvm_arm_hyp_percpu_base, cpu)
             per_cpu_ptr_nvhe_sym(k, "kvm_host_data", k[Arm].kvm_arm_hyp_percpu_base, cpu)
 
 
@@ -198,6 +196,7 @@ def init_hyp_mode(k: Kernel) -> None:
                 raise
 
         for cpu in for_each_possible_cpu(k):
+            per_cpu_ptr_nvhe_sym(k, "kvm_init_params", g.kvm_arm_hyp_percpu_base, cpu)
             with goto("out_err"):
                 try:
                     create_hyp_stack(k, str(g.kvm_arm_hyp_stack_page[cpu]))

@@ -142,25 +142,24 @@ def create_hyp_stack(k: Kernel, phys_addr: str) -> None:
 
 
 @kernel_function(fails=(ENOMEM, EPERM), args=("phys_addr",))
-def create_hyp_io_mappings(k: Kernel, phys_addr: str) -> iomem:
-    """Map a device's registers into the kernel and into EL2, and return the kernel's mapping."""
+def create_hyp_io_mappings(k: Kernel, phys_addr: str, kaddr: list[iomem | None]) -> None:
+    """Map a device's registers into the kernel and into EL2; the kernel's mapping goes to ``kaddr[0]``."""
     if is_protected_kvm_enabled(k):
         raise KernelError(EPERM)
 
-    kaddr = ioremap(k, phys_addr)
-    if not kaddr:
+    kaddr[0] = ioremap(k, phys_addr)
+    if not kaddr[0]:
         raise KernelError(ENOMEM)
 
     if is_kernel_in_hyp_mode(k):
-        return kaddr
+        return
 
     try:
         __create_hyp_private_mapping(k, phys_addr, PAGE_HYP_DEVICE)
     except KernelError:
-        iounmap(k, kaddr)
+        iounmap(k, kaddr[0])
+        kaddr[0] = None
         raise
-
-    return kaddr
 
 
 @kernel_function(fails=ENOMEM)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from arch.arm64.kernel.cpufeature import (
+    ID_AA64MMFR0_EL1_PARANGE_48,
     ID_AA64MMFR0_EL1_TGRAN_2_SUPPORTED_NONE,
     cpuid_feature_extract_unsigned_field,
+    id_aa64mmfr0_parange_to_phys_shift,
     system_supports_sve,
 )
 from kvm_ref.errno import EINVAL, KernelError
@@ -40,10 +42,14 @@ def kvm_arm_init_sve(k: Kernel) -> int:
 @kernel_function(fails=EINVAL)
 def kvm_set_ipa_limit(k: Kernel) -> None:
     """Note how many address bits a guest may have; -EINVAL if stage 2 cannot do the kernel's pages."""
+    parange = cpuid_feature_extract_unsigned_field(k, "ID_AA64MMFR0_EL1_PARANGE")
+    # No more without LPA2, for pages of 4 KiB.
+    parange = min(parange, ID_AA64MMFR0_EL1_PARANGE_48)
+
     tgran_2 = cpuid_feature_extract_unsigned_field(k, "ID_AA64MMFR0_EL1_TGRAN_2")
     if tgran_2 == ID_AA64MMFR0_EL1_TGRAN_2_SUPPORTED_NONE:
         pr_err(k, "kvm: PAGE_SIZE not supported at Stage-2, giving up")
         raise KernelError(EINVAL)
 
-    k[Reset].kvm_ipa_limit = 48
+    k[Reset].kvm_ipa_limit = id_aa64mmfr0_parange_to_phys_shift(parange)
     pr_info(k, f"kvm: IPA Size Limit: {k[Reset].kvm_ipa_limit} bits")

@@ -7,6 +7,11 @@ calls when the process's memory goes, or when it gives the notifier for it up.
 
 from __future__ import annotations
 
+from arch.arm64.kernel.cpufeature import (
+    ID_AA64MMFR0_EL1_PARANGE_48,
+    cpuid_feature_extract_unsigned_field,
+    get_vmid_bits,
+)
 from arch.arm64.kernel.virt import is_protected_kvm_enabled
 from arch.arm64.kvm.hyp.pgtable_stage2 import (
     __kvm_pgtable_stage2_init,
@@ -27,15 +32,28 @@ from kvm_ref.unwind import ladder
 from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.vocabulary import NULL, kernel_function
 
-# linux/kvm.h, asm/kvm_mmu.h and asm/sysreg.h.
+# linux/kvm.h, asm/kvm_arm.h, asm/kvm_mmu.h and asm/sysreg.h.
 KVM_VM_TYPE_ARM_IPA_SIZE_MASK = 0xFF
 KVM_PHYS_SHIFT = 40
 ARM64_MIN_PARANGE_BITS = 32
+VTCR_EL2_PS_SHIFT = 16
+VTCR_EL2_VS_8BIT = 0
+VTCR_EL2_VS_16BIT = 1 << 19
 
 
-def kvm_get_vtcr(phys_shift: int) -> int:
-    """Return VTCR_EL2 for guests with so many address bits; of its fields, T0SZ alone."""
-    return 64 - phys_shift
+def kvm_get_parange(k: Kernel) -> int:
+    """Return how many address bits the CPUs have, as in PARANGE, but no more than KVM uses."""
+    return min(
+        cpuid_feature_extract_unsigned_field(k, "ID_AA64MMFR0_EL1_PARANGE"), ID_AA64MMFR0_EL1_PARANGE_48
+    )
+
+
+def kvm_get_vtcr(k: Kernel, phys_shift: int) -> int:
+    """Return VTCR_EL2 for guests with so many address bits; of its fields, PS, T0SZ and VS."""
+    vtcr = kvm_get_parange(k) << VTCR_EL2_PS_SHIFT
+    vtcr |= 64 - phys_shift
+    vtcr |= VTCR_EL2_VS_16BIT if get_vmid_bits(k) == 16 else VTCR_EL2_VS_8BIT
+    return vtcr
 
 
 @kernel_function(fails=NULL)
@@ -79,7 +97,7 @@ def kvm_init_ipa_range(k: Kernel, mmu: kvm_s2_mmu, type: int) -> None:
             pr_warn(k, f"kvm: {k.at.task} using unsupported default IPA limit")
             raise KernelError(EINVAL)
 
-    mmu.vtcr = kvm_get_vtcr(phys_shift)
+    mmu.vtcr = kvm_get_vtcr(k, phys_shift)
 
 
 @kernel_function(fails=(ENOMEM, EINVAL))

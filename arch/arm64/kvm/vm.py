@@ -19,6 +19,7 @@ from kvm_ref.kernel import Kernel
 from kvm_ref.linux.bitmap import bitmap_free
 from kvm_ref.linux.cpumask import free_cpumask_var
 from kvm_ref.linux.debugfs import debugfs_create_file
+from kvm_ref.linux.mutex import mutex_lock, mutex_unlock
 from kvm_ref.linux.slab import __vmalloc, kfree, kzalloc
 from kvm_ref.unwind import ladder
 from kvm_ref.virt import kvm_host
@@ -87,6 +88,8 @@ def kvm_arch_create_vm_debugfs(k: Kernel, kvm: kvm) -> None:
 @kernel_function()
 def kvm_destroy_mpidr_data(k: Kernel, kvm: kvm) -> None:
     """Free the table of the VCPUs' names, which comes with the first run."""
+    mutex_lock(k, kvm.arch.config_lock)
+    mutex_unlock(k, kvm.arch.config_lock)
 
 
 @kernel_function()

@@ -50,7 +50,7 @@ class kvm_arch:
 
     def __init__(self) -> None:
         self.slots_lock = Mutex("slots_lock")
-        self.config_lock = Mutex("config_lock")
+        self.config_lock = Mutex("arch.config_lock")
         self.supported_cpus: PerCpu[cpumask_var_t | None] = PerCpu(None)
         self.mmu = kvm_s2_mmu()
         self.nested_mmus: kmemory | None = None

@@ -53,12 +53,6 @@ def cpu_has_vz(k: Kernel) -> bool:
     return True
 
 
-@kernel_function(fails=False)
-def have_pgd_reg(k: Kernel) -> bool:
-    """Say whether pgd_reg is set: a KScratch register was left for it (arch/mips/mm/tlbex.c)."""
-    return True
-
-
 @kernel_function(fails=True, inlined_into=("kvm_vz_enable_virtualization_cpu",))
 def num_wired_entries(k: Kernel) -> int:
     """Return how many TLB entries of this CPU are wired; a fault wires one (asm/tlb.h)."""

@@ -30,7 +30,7 @@ class Mips(Backend):
     summary = "MIPS with VZ (kvm.ko)"
     packages = ("arch.mips",)
     config = frozenset({"KVM_GENERIC_HARDWARE_ENABLING", "KVM_GENERIC_MMU_NOTIFIER", "KVM_MMIO"})
-    features: ClassVar[Mapping[str, bool]] = {"guestid": True, "octeon3": False}
+    features: ClassVar[Mapping[str, bool]] = {"guestid": True, "octeon3": False, "pgd_reg": True}
     # The guest TLB is as large as the host's, and Octeon's belongs to the host.
     reset: ClassVar[Mapping[str, int]] = {
         GC0_CONFIG1: MIPS_CONF1_TLBS,

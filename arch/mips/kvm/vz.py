@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import attrs
 
-from arch.mips.kernel.cpu import cpu_has_vz, current_cpu_data, have_pgd_reg, num_wired_entries
+from arch.mips.kernel.cpu import cpu_has_vz, current_cpu_data, num_wired_entries
 from arch.mips.kernel.mipsregs import (
     C0_CVMVMCONFIG,
     C0_GUESTCTL0,
@@ -178,7 +178,7 @@ def kvm_mips_emulation_init(k: Kernel) -> None:
     if not cpu_has_vz(k):
         raise KernelError(ENODEV)
 
-    if WARN_ON(k, not have_pgd_reg(k), "pgd_reg == -1"):
+    if WARN_ON(k, not k.features["pgd_reg"], "pgd_reg == -1"):
         raise KernelError(ENODEV)
 
     pr_info(k, "kvm: MIPS VZ extensions")

@@ -11,6 +11,7 @@ from kvm_ref.errno import EIO
 from kvm_ref.kernel import Kernel
 from kvm_ref.vocabulary import kernel_function
 
+MSR_IA32_FEAT_CTL = "IA32_FEAT_CTL"
 MSR_EFER = "MSR_EFER"
 MSR_IA32_CR_PAT = "MSR_IA32_CR_PAT"
 MSR_TSC_AUX = "MSR_TSC_AUX"
@@ -21,9 +22,9 @@ CPUID_1_ECX_VMX = 1 << 5
 
 
 @kernel_function(fails=EIO, args=("msr",))
-def rdmsrl_safe(k: Kernel, msr: str) -> int:
-    """Read a model-specific register; -EIO if the CPU does not have it."""
-    return k.read(msr)
+def rdmsrl_safe(k: Kernel, msr: str, p: list[int]) -> None:
+    """Read a model-specific register into ``p[0]``; -EIO if the CPU does not have it."""
+    p[0] = k.read(msr)
 
 
 @kernel_function(fails=EIO, args=("msr",))

@@ -48,10 +48,11 @@ class UserReturn(Statics):
 @kernel_function(fails=EIO, args=("msr",))
 def kvm_probe_user_return_msr(k: Kernel, msr: str) -> None:
     """Try whether a register can be read and written back."""
+    val = [0]
     with ladder(k) as goto:
         with goto("out"):
-            val = rdmsrl_safe(k, msr)
-        wrmsrl_safe(k, msr, val)
+            rdmsrl_safe(k, msr, val)
+        wrmsrl_safe(k, msr, val[0])
     goto.reached("out")
     if goto.failed:
         raise goto.error

@@ -14,7 +14,7 @@ from kvm_ref.kernel import Kernel
 from kvm_ref.linux.debugfs import debugfs_create_file
 from kvm_ref.linux.mutex import mutex_lock, mutex_unlock
 from kvm_ref.linux.notifier import PmEvent
-from kvm_ref.linux.slab import __vmalloc, kfree
+from kvm_ref.linux.slab import __vmalloc, kfree, kvfree
 from kvm_ref.unwind import ladder
 from kvm_ref.virt.kvm_host import __kvm_arch_free_vm, kvm
 from kvm_ref.vocabulary import NULL, kernel_function
@@ -107,6 +107,9 @@ def kvm_arch_pre_destroy_vm(k: Kernel, kvm: kvm) -> None:
 def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
     """Undo kvm_arch_init_vm()."""
     ops(k).vm_destroy(k, kvm)
+    # The map of APICs and the filter of PMU events, which a VM without vCPUs does not have.
+    kvfree(k, None)
+    kfree(k, None)
     kvm_mmu_uninit_vm(k, kvm)
     kvm_page_track_cleanup(k, kvm)
 

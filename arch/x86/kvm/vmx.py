@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from arch.x86.events.pt import intel_pt_handle_vmx
 from arch.x86.hyperv.hv_init import hv_get_vp_assist_page
-from arch.x86.kernel.msr import X86_CR4_VMXE, __read_cr4, cr4_clear_bits, cr4_read_shadow, cr4_set_bits
+from arch.x86.kernel.msr import (
+    MSR_IA32_FEAT_CTL,
+    X86_CR4_VMXE,
+    __read_cr4,
+    cr4_clear_bits,
+    cr4_read_shadow,
+    cr4_set_bits,
+    rdmsrl_safe,
+)
 from arch.x86.kvm.vmx_data import Vmx, vmcs_clear, vmxoff, vmxon
 from arch.x86.kvm.vmx_hyperv import hv_init_evmcs, hv_reset_evmcs, kvm_is_using_evmcs
 from arch.x86.kvm.vmx_l1d import vmx_cleanup_l1d_flush, vmx_setup_l1d_flush
@@ -76,6 +84,8 @@ def kvm_cpu_vmxon(k: Kernel, vmxon_pointer: pages | None) -> None:
         return
 
     if goto.reached("fault"):
+        with unchecked:
+            rdmsrl_safe(k, MSR_IA32_FEAT_CTL, [0])
         WARN_ON_ONCE(k, True, "VMXON faulted")
         cr4_clear_bits(k, X86_CR4_VMXE)
 

@@ -40,7 +40,8 @@ from arch.x86.kvm.user_return import (
 )
 from kvm_ref.errno import EEXIST, EIO, ENOMEM, EOPNOTSUPP, Errno, KernelError
 from kvm_ref.kernel import Kernel, Statics
-from kvm_ref.linux.cpu import CPUHP_AP_X86_KVM_CLK_ONLINE, cpuhp_remove_state_nocalls
+from kvm_ref.linux.cpu import cpuhp_remove_state_nocalls
+from kvm_ref.linux.cpuhotplug import CPUHP_AP_X86_KVM_CLK_ONLINE
 from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
 from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.percpu import alloc_percpu, free_percpu
@@ -216,7 +217,7 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
                 kvm_mmu_vendor_module_init(k)
 
             with unchecked:
-                rdmsrl_safe(k, MSR_EFER)
+                rdmsrl_safe(k, MSR_EFER, [0])
 
             with goto("out_mmu_exit"):
                 init_ops.hardware_setup(k)
@@ -257,10 +258,12 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
 
 
 def _host_pat_is_write_back(k: Kernel) -> bool:
+    host_pat = [0]
     try:
-        return rdmsrl_safe(k, MSR_IA32_CR_PAT) & 7 == PAT_WRITE_BACK
+        rdmsrl_safe(k, MSR_IA32_CR_PAT, host_pat)
     except KernelError:
         return False
+    return host_pat[0] & 7 == PAT_WRITE_BACK
 
 
 @kernel_function()

@@ -68,11 +68,19 @@ def kvm_pgtable_hyp_init(k: Kernel, pgt: kvm_pgtable, mm_ops: kvm_pgtable_mm_ops
 
 
 @kernel_function()
+def hyp_free_walker(k: Kernel, pgt: kvm_pgtable, table: pages) -> int:
+    """Free one table, on the way over all of them."""
+    assert pgt.mm_ops is not None
+    pgt.mm_ops.put_page(k, table)
+    return 0
+
+
+@kernel_function()
 def kvm_pgtable_hyp_destroy(k: Kernel, pgt: kvm_pgtable) -> None:
     """Free the pages of a page table."""
     assert pgt.mm_ops is not None
     assert pgt.pgd is not None
     for table in pgt.tables:
-        pgt.mm_ops.put_page(k, table)
+        hyp_free_walker(k, pgt, table)
     pgt.mm_ops.put_page(k, pgt.pgd)
     pgt.pgd = None

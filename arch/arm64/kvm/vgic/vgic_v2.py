@@ -9,7 +9,7 @@ from arch.arm64.kvm.vgic.vgic_data import GIC_V2, Vgic, gic_kvm_info
 from arch.arm64.kvm.vgic.vgic_kvm_device import kvm_register_vgic_device
 from kvm_ref.errno import ENXIO, KernelError
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.io import iounmap
+from kvm_ref.linux.io import iomem, iounmap
 from kvm_ref.linux.jump_label import static_branch_enable
 from kvm_ref.linux.printk import pr_err, pr_info
 from kvm_ref.unwind import ladder
@@ -34,25 +34,31 @@ def vgic_v2_probe(k: Kernel, info: gic_kvm_info) -> None:
         pr_err(k, "kvm: GICH not present in the firmware table")
         raise KernelError(ENXIO)
 
+    vcpu_base_va: list[iomem | None] = [g.vcpu_base_va]
+    vctrl_base: list[iomem | None] = [g.vctrl_base]
     with ladder(k) as goto:
         if not info.vcpu_aligned:
             pr_info(k, "kvm: GICV region size/alignment is unsafe, using trapping")
 
             with goto("out"):
                 try:
-                    g.vcpu_base_va = create_hyp_io_mappings(k, "GICV")
+                    create_hyp_io_mappings(k, "GICV", vcpu_base_va)
                 except KernelError:
                     pr_err(k, "kvm: cannot map GICV into hyp")
                     raise
+                finally:
+                    g.vcpu_base_va = vcpu_base_va[0]
 
             static_branch_enable(k, g.vgic_v2_cpuif_trap)
 
         with goto("out"):
             try:
-                g.vctrl_base = create_hyp_io_mappings(k, "GICH")
+                create_hyp_io_mappings(k, "GICH", vctrl_base)
             except KernelError:
                 pr_err(k, "kvm: cannot map VCTRL into hyp")
                 raise
+            finally:
+                g.vctrl_base = vctrl_base[0]
 
         g.nr_lr = 4
 
