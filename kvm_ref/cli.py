@@ -108,7 +108,8 @@ def _named(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _format(parser: argparse.ArgumentParser, *choices: str) -> None:
+def add_format(parser: argparse.ArgumentParser, *choices: str) -> None:
+    """Add the option ``--format`` to a command."""
     parser.add_argument(
         "--format",
         type=_choice("format", choices),
@@ -129,8 +130,13 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"kvm-ref {kvm_ref.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    def command(name: str, help: str, examples: str) -> argparse.ArgumentParser:
-        p = commands.add_parser(
+    def command(
+        name: str,
+        help: str,
+        examples: str,
+        among: argparse._SubParsersAction[argparse.ArgumentParser] | None = None,
+    ) -> argparse.ArgumentParser:
+        p = (among or commands).add_parser(
             name,
             help=help,
             description=help[0].upper() + help[1:] + ".",
@@ -165,7 +171,7 @@ def parser() -> Parser:
         metavar="FUNCTION",
         help="the system goes down while this call runs: FUNCTION[#NTH][@CPU]",
     )
-    _format(p, "text", "json", "function_graph")
+    add_format(p, "text", "json", "function_graph")
     _named(p)
     p.add_argument("verbs", nargs="*", metavar="VERB", help="what to do, in order (kvm-ref list verbs)")
 
@@ -201,7 +207,7 @@ def parser() -> Parser:
         help="how many calls fail in one run; 2 makes every pair, also on the way back (default: 1)",
     )
     p.add_argument("--jobs", default="1", metavar="N", help="processes of this machine (default: 1)")
-    _format(p, "text", "json", "ktap")
+    add_format(p, "text", "json", "ktap")
     _named(p)
     p.add_argument(
         "verbs", nargs="*", metavar="VERB", help="what to do, in order (default: load unload load unload)"
@@ -216,12 +222,12 @@ def parser() -> Parser:
     p.add_argument(
         "--backend", default="", metavar="NAME", help="the architecture, where several have the function"
     )
-    _format(p, "text", "json", "dot", "mermaid")
+    add_format(p, "text", "json", "dot", "mermaid")
 
     p = command("list", "list what there is", "  kvm-ref list faults --backend riscv\n  kvm-ref list commits")
     p.add_argument("what", metavar="|".join(LISTS), type=_choice("list", LISTS), help="what to list")
     p.add_argument("--backend", default="", metavar="NAME", help="only what this architecture has")
-    _format(p, "text", "json")
+    add_format(p, "text", "json")
 
     p = command(
         "compare",
@@ -230,6 +236,10 @@ def parser() -> Parser:
     )
     p.add_argument("traces", nargs="+", metavar="TRACE", help="one or two trace files")
     _machine_override(p)
+
+    from kvm_ref.tree import line
+
+    line.add(command)
     return top
 
 
@@ -270,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         top = parser()
         args = top.parse_args(argv)
         if args.command is None:
-            top.error("no command given: expected one of run, matrix, ladder, list, compare")
+            top.error("no command given: expected one of run, matrix, ladder, list, compare, tree")
         from kvm_ref import commands
 
         status = commands.COMMANDS[args.command](args)

@@ -235,11 +235,11 @@ def ladder(args: argparse.Namespace) -> int:
             known.setdefault(function, facts)
     if args.function not in known:
         raise Misuse(f"unknown function {args.function!r}{nearest(args.function, known)}")
-    facts = known[args.function]
+    shown = picture.of_model(known[args.function])
     if args.format == "json":
-        _print_json(picture.to_json(facts))
+        _print_json(picture.to_json(shown))
     else:
-        _print({"text": picture.text, "dot": picture.dot, "mermaid": picture.mermaid}[args.format](facts))
+        _print({"text": picture.text, "dot": picture.dot, "mermaid": picture.mermaid}[args.format](shown))
     return 0
 
 
@@ -285,4 +285,13 @@ def _read(path: str) -> Trace:
     return load(content, path)
 
 
-COMMANDS = {"run": run, "matrix": matrix, "ladder": ladder, "list": list_, "compare": compare}
+def tree(args: argparse.Namespace) -> int:
+    """Do what a command of ``kvm-ref tree`` says."""
+    if args.tree_command is None:
+        raise Misuse("no command given: expected one of check, walk, ladder, audit (see kvm-ref tree --help)")
+    from kvm_ref.tree import commands
+
+    return commands.COMMANDS[args.tree_command](args)
+
+
+COMMANDS = {"run": run, "matrix": matrix, "ladder": ladder, "list": list_, "compare": compare, "tree": tree}

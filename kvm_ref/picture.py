@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A function's ladder as text, and as a picture: dot for Graphviz, mermaid for Markdown.
 
-All of it is read from the model's own text (`kvm_ref.reading`).
+What is drawn is read from the model's own text (`kvm_ref.reading`), or from C.
 """
 
 from __future__ import annotations
@@ -10,26 +10,60 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
+
 from kvm_ref.calls import Branch, Call, Done, Leave, Loop
-from kvm_ref.reading import Label, exits_of, ladder_of
+from kvm_ref.reading import Label, Ladder, exits_of, ladder_of
 from kvm_ref.vocabulary import Facts
 
+_DONE = "return, all done"
 
-def to_json(facts: Facts) -> dict[str, Any]:
+
+@attrs.frozen
+class Drawing:
+    """A function that is to be shown.
+
+    Attributes:
+        function, file: its name, and where it is.
+        ladder: its goto ladder, or None.
+        others: the ways out that are no jumps, as texts.
+        exits: all ways out, as objects for JSON.
+    """
+
+    function: str
+    file: str
+    ladder: Ladder | None
+    others: tuple[str, ...]
+    exits: tuple[dict[str, str], ...] = ()
+
+
+def of_model(facts: Facts) -> Drawing:
+    """Return a function of the model for showing."""
+    exits = exits_of(facts)
+    others = tuple(_way(facts, e.name, e.kind) for e in exits if e.kind != "goto")
+    return Drawing(
+        facts.name,
+        facts.file,
+        ladder_of(facts),
+        others,
+        tuple({"name": e.name, "kind": e.kind} for e in exits),
+    )
+
+
+def to_json(shown: Drawing) -> dict[str, Any]:
     """Return a function's ladder, or null for none, and its ways out."""
-    ladder = ladder_of(facts)
     return {
-        "function": facts.name,
-        "file": facts.file,
-        "ladder": ladder.to_json() if ladder else None,
-        "exits": [{"name": e.name, "kind": e.kind} for e in exits_of(facts)],
+        "function": shown.function,
+        "file": shown.file,
+        "ladder": shown.ladder.to_json() if shown.ladder else None,
+        "exits": list(shown.exits),
     }
 
 
-def text(facts: Facts) -> Iterator[str]:
+def text(shown: Drawing) -> Iterator[str]:
     """Yield the jumps, then the labels with what each undoes, then the other ways out."""
-    ladder = ladder_of(facts)
-    yield f"{facts.name}() in {facts.file}"
+    ladder = shown.ladder
+    yield f"{shown.function}() in {shown.file}"
     if ladder:
         yield ""
         width = max((len(_why(j.calls)) for j in ladder.gotos), default=0)
@@ -38,11 +72,10 @@ def text(facts: Facts) -> Iterator[str]:
         for label in ladder.labels:
             yield f"{label.name}:"
             yield from (f"    {line}" for line in _undo(label.undo))
-    others = [e for e in exits_of(facts) if e.kind != "goto"]
     yield ""
     yield "leaves without a goto:"
-    for way in others:
-        yield f"    {_way(facts, way.name, way.kind)}"
+    for way in shown.others:
+        yield f"    {way}"
 
 
 def _why(calls: tuple[str, ...]) -> str:
@@ -52,7 +85,7 @@ def _why(calls: tuple[str, ...]) -> str:
 def _way(facts: Facts, name: str, kind: str) -> str:
     what = name.removeprefix(f"{facts.name}:")
     if kind == "success":
-        return "return, all done"
+        return _DONE
     return f"return {what}" if kind == "raise" else f"{what}() fails"
 
 
@@ -79,11 +112,11 @@ def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def dot(facts: Facts) -> Iterator[str]:
+def dot(shown: Drawing) -> Iterator[str]:
     """Yield the ladder as a dot graph: the steps down the left, the labels down the right."""
-    steps, labels = _parts(facts)
-    yield f"digraph {_quote(facts.name)} {{"
-    yield "  graph [rankdir=TB, labelloc=t, label=" + _quote(f"{facts.name}()") + "];"
+    steps, labels = _parts(shown)
+    yield f"digraph {_quote(shown.function)} {{"
+    yield "  graph [rankdir=TB, labelloc=t, label=" + _quote(f"{shown.function}()") + "];"
     yield '  node [shape=box, fontname="monospace"];'
     for n, (step, _) in enumerate(steps):
         yield f"  step{n} [label={_quote(step)}];"
@@ -100,9 +133,9 @@ def dot(facts: Facts) -> Iterator[str]:
     yield "}"
 
 
-def mermaid(facts: Facts) -> Iterator[str]:
+def mermaid(shown: Drawing) -> Iterator[str]:
     """Yield the ladder as a mermaid flow chart."""
-    steps, labels = _parts(facts)
+    steps, labels = _parts(shown)
     yield "flowchart TD"
     for n, (step, _) in enumerate(steps):
         yield f"  step{n}[{_entities(step)}]"
@@ -125,12 +158,11 @@ def _entities(text: str) -> str:
     return f'"{text}"'
 
 
-def _parts(facts: Facts) -> tuple[list[tuple[str, str]], tuple[Label, ...]]:
+def _parts(shown: Drawing) -> tuple[list[tuple[str, str]], tuple[Label, ...]]:
     # The steps, each with where it goes if it fails, and the labels. A function without gotos has a
     # picture too: its steps are its ways out.
-    ladder = ladder_of(facts)
+    ladder = shown.ladder
     if ladder is None:
-        ways = [e for e in exits_of(facts) if e.kind != "success"]
-        return [(_way(facts, e.name, e.kind), "failed") for e in ways], ()
+        return [(way, "failed") for way in shown.others if way != _DONE], ()
     names = [label.name for label in ladder.labels]
     return [(_why(j.calls), f"label{names.index(j.label)}") for j in ladder.gotos], ladder.labels

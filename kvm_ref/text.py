@@ -23,16 +23,25 @@ def errno_name(value: object) -> str:
     return str(value)
 
 
+# Where in C text, or in the model's, something happens.
+_PLACE = frozenset({"line", "file"})
+
+
 def _args(args: dict[str, Any] | None) -> str:
     # What is acquired or released is often named by another argument too: then it is shown once.
-    plain = {k: v for k, v in (args or {}).items() if k != "line" and v != ""}
+    plain = {k: v for k, v in (args or {}).items() if k not in _PLACE and v != ""}
     obj = plain.pop("obj", None)
     shown = [str(v) for v in plain.values()]
     return ", ".join(shown if obj is None or str(obj) in shown else [*shown, str(obj)])
 
 
+def _where(args: dict[str, Any] | None) -> str:
+    # The place in C text, if the event is of C text.
+    return f"  // {args['file']}:{args['line']}" if args and "file" in args else ""
+
+
 def _colour(text: str, colour: str, on: bool) -> str:
-    return f"{colour}{text}{_OFF}" if on else text
+    return f"{colour}{text}{_OFF}" if on and text else text
 
 
 def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
@@ -41,11 +50,12 @@ def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
     if kind == "enter":
         text = f"{function}({_args(args)})"
         if leaf_exit is None:
-            return f"{head}{text} {{"
+            return f"{head}{text} {{{_colour(_where(args), _DIM, colour)}"
         value = leaf_exit[4]
+        where = _colour(_where(args), _DIM, colour)
         if value is None:
-            return f"{head}{text}"
-        return head + _returned(text, value, colour)
+            return f"{head}{text}{where}"
+        return head + _returned(text, value, colour) + where
     if kind == "exit":
         if value is None:
             return f"{head}}} {_colour(f'/* {function} */', _DIM, colour)}"

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tree.kernel_source import kernel_tree
 
 TOP = Path(__file__).parent.parent
 PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("**/*.md"))]
@@ -52,10 +53,22 @@ EXAMPLES = [(place, *example) for place, block in blocks("console") for example 
 
 
 @pytest.mark.parametrize(("place", "command", "expected"), EXAMPLES, ids=[f"{e[0]} {e[1]}" for e in EXAMPLES])
-def test_a_command_prints_what_the_page_says(place: str, command: str, expected: str) -> None:
+def test_a_command_prints_what_the_page_says(
+    place: str, command: str, expected: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The page and the program agree, line by line."""
+    # A page may use the text of a kernel, and one directory for all its commands.
+    kernels = {
+        name: str(kernel_tree(version))
+        for name, version in (("LINUX", "6.12"), ("LINUX_6_1", "6.1"))
+        if re.search(rf"\${name}\b", command)
+    }
+    scratch = tmp_path_factory.getbasetemp() / place.partition(":")[0].replace("/", "-")
+    scratch.mkdir(exist_ok=True)
     env = {
         **os.environ,
+        **kernels,
+        "TMP": str(scratch),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "NO_COLOR": "1",
     }

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the model does in each of its functions, at every fault: collected from its runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from kvm_ref.backend import Backend
+from kvm_ref.errno import KernelError
+from kvm_ref.plans import Plan, plans
+from kvm_ref.replay import Replay
+from kvm_ref.scenario import Scenario, run
+from kvm_ref.trace import At, Event, Step
+from kvm_ref.tree.bodies import Body, Item
+from kvm_ref.tree.locks import name_of
+
+# Together these come through every function of the model; each call in them that can fail fails once.
+LIFE = ("load", "create-vm", "offline=1", "online=1", "suspend", "close-vm", "unload", "load", "unload")
+# What is refused, or done for the second time.
+_AGAIN = (
+    "load",
+    "load",
+    "offline=3",
+    "offline=3",
+    "offline=2",
+    "offline=1",
+    "offline=0",
+    "online=1",
+    "online=1",
+)
+_WORDS = re.compile(r"[a-z]+|[0-9]+")
+
+
+@attrs.frozen
+class Case:
+    """A body, and the first run that shows it: the fault as text, and the verb."""
+
+    body: Body
+    fault: str
+    verb: str
+
+
+class Evidence:
+    """The bodies of all functions of one backend.
+
+    Attributes:
+        cases: for each function the different things that it does.
+        locks: the names of all locks that were taken.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        verbs: Sequence[str] = LIFE,
+        commits: Mapping[str, bool] | None = None,
+        *,
+        faults: bool = True,
+    ) -> None:
+        self.backend = backend
+        self.cases: dict[str, dict[tuple[Any, ...], Case]] = {}
+        self.locks: set[str] = set()
+        self.runs = 0
+        base = Scenario(backend.name, tuple(verbs), commits=dict(commits or {}))
+        if not faults:
+            self._clean(base)
+            return
+        self._matrix(base)
+        for other in _others(base, backend):
+            known = set(self.cases)
+            self._clean(other)
+            more = frozenset(self.cases.keys() - known)
+            if more:
+                # A machine that does more than the usual one can fail in more ways.
+                self._matrix(other, only=more)
+
+    def _clean(self, scenario: Scenario) -> None:
+        # One run without a fault.
+        self.runs += 1
+        for step in run(scenario, self.backend).trace.steps:
+            self._add(step.events or (), "", step.verbs[0])
+
+    def _matrix(self, base: Scenario, *, only: frozenset[str] | None = None) -> None:
+        # Every fault, or those of some functions only.
+        backend = self.backend
+        replay = Replay(base, backend)
+        seen: dict[int, Step] = {}
+        last = None
+        for plan in plans(base, backend, replay):
+            if only and (plan.first is None or plan.first.function not in only):
+                continue
+            if last is not None and plan.first != last:
+                replay.forget()
+            last = plan.first
+            self._run(replay, plan, seen)
+
+    def _run(self, replay: Replay, plan: Plan, seen: dict[int, Step]) -> None:
+        trace, _ = replay.run(plan.scenario, plan.local)
+        self.runs += 1
+        for step in trace.steps:
+            # Runs share steps; one that is kept is not seen again under another's number.
+            if id(step) not in seen:
+                seen[id(step)] = step
+                self._add(step.events or (), plan.text, step.verbs[0])
+
+    def _add(self, events: Iterable[Event], fault: str, verb: str) -> None:
+        # The calls that are open: name, where, what was done in it. A call that was made to fail did not run.
+        stack: list[tuple[str, At, list[Item] | None]] = []
+        cases, locks = self.cases, self.locks
+        for kind, at, name, args, value in events:
+            if kind == "enter":
+                stack.append((name, at, []))
+            elif kind == "exit":
+                _, _, items = stack.pop()
+                if name == "cpuhp_cb":
+                    # Two tracepoints, not a call: what is between them the function around them does.
+                    if items and stack:
+                        _into(stack).extend(items)
+                    continue
+                if items is not None:
+                    seen = cases.setdefault(name, {})
+                    body = (tuple(items), value)
+                    if body not in seen:
+                        seen[body] = Case(Body(*body), fault, verb)
+                if stack:
+                    # What another task does meanwhile is not called by this one.
+                    around = stack[-1][1]
+                    if around.task == at.task and around.cpu == at.cpu:
+                        _into(stack).append(("call", name, value))
+            elif kind == "inject":
+                stack[-1] = (*stack[-1][:2], None)
+            elif kind == "goto":
+                _into(stack).append(("goto", str((args or {}).get("label")), None))
+            elif kind == "lock" or kind == "unlock":
+                # The text has the lock of whatever variable points to the structure.
+                lock = name_of(name)
+                locks.add(lock)
+                if stack:
+                    _into(stack).append((kind, lock, None))
+
+
+def _others(base: Scenario, backend: Backend) -> Iterator[Scenario]:
+    # Machines with other features and parameters, and verbs that are refused.
+    yield attrs.evolve(base, verbs=_AGAIN)
+    short = attrs.evolve(base, verbs=("load", "unload"))
+    for name, on in backend.features.items():
+        # A real-time kernel is another configuration, not another machine.
+        if name != "preempt_rt":
+            yield attrs.evolve(short, features={name: not on})
+    for module in backend.modules:
+        for param in module.params:
+            for value in _WORDS.findall(param.expects):
+                try:
+                    differs = param.set(value) != param.initial
+                except KernelError:
+                    continue
+                if differs:
+                    yield attrs.evolve(short, params={param.key: value})
+
+
+def _into(stack: list[tuple[str, At, list[Item] | None]]) -> list[Item]:
+    # Where what the innermost call does is written down.
+    items = stack[-1][2]
+    return [] if items is None else items

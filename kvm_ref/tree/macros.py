@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Macros with arguments, read as if they were functions: their text is what the function does.
+
+That is not what the preprocessor does, but for the macros that call something on behalf of their
+caller, as ``fops_get()``, it comes to the same.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kvm_ref.tree.blank import CONTINUED, uncommented
+from kvm_ref.tree.config import active
+from kvm_ref.tree.source import File, Function
+
+_DEFINE = re.compile(
+    rb"^[ \t]*#[ \t]*define[ \t]+(\w+)\(([\w, \t]*)\)[ \t]*((?:[^\n\\\x01]|[\\\x01]\r?\n|\\.)*)", re.MULTILINE
+)
+_STATEMENT = re.compile(rb"\s*(do|if|for|while|switch)\b")
+_CALLS = re.compile(rb"\w\s*\(")
+
+
+def macros(file: File) -> dict[str, Function]:
+    """Return the macros of a file that take arguments and call something, by name."""
+    known = file.kept.get("macros")
+    if isinstance(known, dict):
+        return known
+    file.kept["macros"] = out = _read(file)
+    return out
+
+
+def _read(file: File) -> dict[str, Function]:
+    out = {}
+    text = active(uncommented(file.text), file.config, file.path, defines=True)
+    for found in _DEFINE.finditer(text):
+        name, params, body = found.groups()
+        # What pastes names together, or makes texts of them, is more than a function can be.
+        if b"#" in body or not _CALLS.search(body):
+            continue
+        body = body.replace(b"\\\n", b" \n").replace(CONTINUED, b" ")
+        block = (
+            b"{ %s; }" % body if _STATEMENT.match(body) else b"{ return (%s); }" % body.strip().rstrip(b";")
+        )
+        head = b"static long %s(%s) " % (name, b", ".join(b"long " + p.strip() for p in params.split(b",")))
+        out[name.decode()] = Function(
+            name=name.decode(),
+            path=file.path,
+            line=file.text.count(b"\n", 0, found.start()) + 1,
+            text=head + block,
+            raw=found[0],
+            params=tuple(p.strip().decode() for p in params.split(b",") if p.strip()),
+            returns="long",
+        )
+    return out

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The C functions that one backend's kernel consists of, as far as the model mirrors their files."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from kvm_ref.misuse import Misuse
+from kvm_ref.tree.config import Config
+from kvm_ref.tree.expressions import Place
+from kvm_ref.tree.flow import Idle, idle
+from kvm_ref.tree.locks import is_lock
+from kvm_ref.tree.macros import macros
+from kvm_ref.tree.operations import Call, Code, Operation
+from kvm_ref.tree.parse import Parsed, ParseError, parse
+from kvm_ref.tree.source import File, Function
+from kvm_ref.tree.statements import lower
+from kvm_ref.tree.values import Memory, Pointer, Value
+
+_GIVEN = re.compile(rb"[,(=&?:]\s*(\w+)\s*(?=[,;)}:])")
+
+
+class Texts(Protocol):
+    """C files by name: a kernel tree, or some files."""
+
+    version: str
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is such a file."""
+
+    def file(self, path: str, config: Config) -> File:
+        """Return a file, as a configuration sees it."""
+
+
+class Program:
+    """Functions of some files of a tree, by name.
+
+    Args:
+        tree: the tree.
+        paths: the files, those that are looked into first coming first; what isn't there is passed over.
+        config: the configuration.
+        tables: files of which only the tables of functions are read.
+        spoken: functions that C text may write as a macro or a member, without calling anything.
+    """
+
+    def __init__(
+        self,
+        tree: Texts,
+        paths: Iterable[str],
+        config: Config,
+        *,
+        tables: Iterable[str] = (),
+        spoken: frozenset[str] = frozenset(),
+    ) -> None:
+        self.tree = tree
+        self.config = config
+        self.spoken = spoken
+        self.files = [tree.file(path, config) for path in paths if tree.exists(path)]
+        self._where: dict[str, File] = {}
+        for file in reversed(self.files):
+            try:
+                self._where.update(dict.fromkeys(file.functions(), file))
+            except Misuse:
+                # Headers play games with braces that no C file does.
+                if not file.path.endswith(".h"):
+                    raise
+        self._macros = {name: macro for file in reversed(self.files) for name, macro in macros(file).items()}
+        self._codes: dict[str, Code | None] = {}
+        self._targets: dict[str, set[str]] = {}
+        sources = [file for file in self.files if not file.path.endswith(".h")]
+        for file in [*sources, *(tree.file(path, config) for path in tables)]:
+            for member, values in file.initializers().items():
+                self._targets.setdefault(member, set()).update(name for name, _ in values)
+        # The functions that could not be read, and why.
+        self.errors: dict[str, ParseError] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._where
+
+    def names(self) -> list[str]:
+        """Return the names of all functions."""
+        return list(self._where)
+
+    def path(self, name: str) -> str:
+        """Return the file that a function is in."""
+        return self._where[name].path
+
+    def code(self, name: str) -> Code | None:
+        """Return a function, or None if it is not there or cannot be read."""
+        if name not in self._codes:
+            self._codes[name] = self._read(name)
+        return self._codes[name]
+
+    def _read(self, name: str) -> Code | None:
+        file = self._where.get(name)
+        function = file.function(name) if file else self._macros.get(name)
+        if function is None:
+            return None
+        try:
+            return lower(_parsed(file, function), self.config, self.spoken, self._where)
+        except ParseError as error:
+            self.errors[name] = error
+            return None
+
+    def targets(self, call: Call, memory: Memory, prefix: str) -> set[str]:
+        """Return the functions that a call through a pointer may reach, as far as that is known."""
+        pointer = call.pointer.value(memory, prefix) if call.pointer else None
+        if isinstance(pointer, Pointer) and pointer.target in self._where:
+            return {pointer.target}
+        if isinstance(call.pointer, Place):
+            return {name for name in self._targets.get(call.member, ()) if name in self._where}
+        return set()
+
+    @functools.cached_property
+    def given(self) -> frozenset[str]:
+        """The names that stand where a value does, and not a call: what a pointer may point to."""
+        found = (_GIVEN.findall(file.active) for file in self.files if not file.path.endswith(".h"))
+        return frozenset(name.decode() for names in found for name in names)
+
+    @functools.cached_property
+    def statics(self) -> dict[str, Value]:
+        """The variables of the files that start with a known number."""
+        sources = [file for file in self.files if not file.path.endswith(".h")]
+        return {
+            name: value for file in sources for name, value in file.statics().items() if value is not None
+        }
+
+
+def _parsed(file: File | None, function: Function) -> Parsed:
+    # Backends share files, and what was read of them.
+    known = file.kept.get(f"{function.name}()") if file else None
+    if not isinstance(known, Parsed):
+        known = parse(function)
+        if file:
+            file.kept[f"{function.name}()"] = known
+    return known
+
+
+class Interest:
+    """What a walk of a program looks at: calls of certain functions, locks, and what leads to them.
+
+    Args:
+        program: the text.
+        known: the functions.
+    """
+
+    def __init__(self, program: Program, known: Mapping[str, object]) -> None:
+        self.program = program
+        self.known = known
+        self._matters: dict[str, bool] = {}
+        self._idle: dict[Code, Mapping[int, Idle]] = {}
+
+    def leads(self, name: str) -> bool:
+        """Say whether a function calls, itself or through others, something of interest."""
+        found = self._matters.get(name)
+        if found is None:
+            self._matters[name] = found = self._reaches(name)
+        return found
+
+    def _reaches(self, name: str) -> bool:
+        seen = {name}
+        todo = [name]
+        while todo:
+            code = self.program.code(todo.pop())
+            for called in sorted(code.calls()) if code else ():
+                if self._matters.get(called) or called in self.known or is_lock(called):
+                    return True
+                if called not in seen and called not in self._matters:
+                    seen.add(called)
+                    todo.append(called)
+        return False
+
+    def _interesting(self, name: str) -> bool:
+        return name in self.known or is_lock(name) or self.leads(name)
+
+    def idle(self, code: Code) -> Mapping[int, Idle]:
+        """Return the conditions of a function that decide about nothing of interest."""
+        found = self._idle.get(code)
+        if found is None:
+            self._idle[code] = found = idle(code, self._does)
+        return found
+
+    def _does(self, op: Operation) -> bool:
+        return isinstance(op, Call) and (not op.name or self._interesting(op.name))

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every way through a function of the text, as a trace: with no call failing, or with one.
+
+What the vocabulary knows to acquire, to release or to fail is done as the vocabulary says; every other
+function that the text has, and that leads to such calls, is walked into. What any other call
+returns is not known. Where a condition cannot be known both ways are taken, and the trace says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from kvm_ref.errno import EIO, ENOMEM
+from kvm_ref.fault import Fault
+from kvm_ref.trace import At, Event, Step, Trace, place
+from kvm_ref.tree.expressions import Binary, Place, Variable
+from kvm_ref.tree.flow import Idle
+from kvm_ref.tree.locks import lock_of
+from kvm_ref.tree.machine import Frame, Machine, State
+from kvm_ref.tree.operations import Branch, Call, Code, Loop, Return, Turn
+from kvm_ref.tree.program import Interest
+from kvm_ref.tree.roles import CONVERTS, Roles, converted, fails_with, gives
+from kvm_ref.tree.values import Error, Memory, Pointer, Value, settled
+
+# How many CPUs there are, and how often a loop turns whose end cannot be known.
+CPUS = 2
+_TURNS = 2
+# A loop whose end is known turns no more often than this.
+_LONG = 64
+
+
+# Variables that hold an error by custom.
+_ERRORS = frozenset({"r", "ret", "err", "error", "rc", "retval"})
+# A condition of the text: file, line and text.
+Condition = tuple[str, int, str]
+
+
+@attrs.frozen
+class Way:
+    """One way through a function.
+
+    Attributes:
+        trace: what happens on it; one step, whose verb is the function.
+        assumed: the conditions that cannot be known, and what they were taken to be, in order.
+        fired: whether the call that was to fail was on it.
+    """
+
+    trace: Trace
+    assumed: tuple[tuple[Condition, bool], ...]
+    fired: bool
+
+
+class _State(State):
+    """A way so far: the events, the conditions that were assumed, and how often each call was made."""
+
+    __slots__ = ("assumed", "events", "fired", "hits", "shown")
+
+    def __init__(self, frames: list[Frame], memory: Memory) -> None:
+        super().__init__(frames, memory)
+        self.events: list[Event] = []
+        self.assumed: tuple[tuple[Condition, bool], ...] = ()
+        self.hits: dict[str, int] = {}
+        self.fired = False
+        # The functions that are being walked and the place of what happens in each.
+        self.shown: tuple[At, ...] = ()
+
+    def fork(self) -> _State:
+        other = super().fork()
+        assert isinstance(other, _State)
+        other.events, other.hits = self.events.copy(), self.hits.copy()
+        other.assumed, other.fired, other.shown = self.assumed, self.fired, self.shown
+        return other
+
+    def emit(self, kind: str, at: At, name: str, line: int, args: Mapping[str, Any], value: Any) -> None:
+        """Add an event."""
+        path = self.frames[-1].code.path if self.frames else ""
+        self.events.append((kind, at, name, {**args, "line": line, "file": path}, value))
+
+
+class Walk(Machine):
+    """Walks a function of a program.
+
+    Args:
+        interest: the text, and what is of interest in it: the roles.
+        roles: what is known of the functions that it calls.
+        fault: the call that is to fail, or None.
+        settled: conditions that are known for this walk, by file, line and text.
+        limit: how many ways to take at most.
+    """
+
+    def __init__(
+        self,
+        interest: Interest,
+        roles: Roles,
+        fault: Fault | None = None,
+        *,
+        settled: Mapping[Condition, bool] | None = None,
+        limit: int = 64,
+    ) -> None:
+        self.program = interest.program
+        self.interest = interest
+        self.roles = roles
+        self.fault = fault
+        self.settled = settled or {}
+        self.limit = limit
+        self.complete = True
+
+    def ways(self, code: Code) -> Iterator[Way]:
+        """Yield the ways through a function; `complete` says afterwards whether that was all."""
+        state = _State([], Memory(self.program.statics))
+        at = place("task", 0)
+        state.shown = (at,)
+        state.enter(code, (), "")
+        for name in code.params:
+            if name in code.pointers:
+                state.memory.store(state.top.prefix + name, Pointer("*" + name))
+        state.emit("enter", at, code.name, code.line, {}, None)
+        seen = set()
+        for n, end in enumerate(self.paths(state)):
+            assert isinstance(end, _State)
+            events = end.events
+            key = tuple(
+                (kind, name, at.depth, str(value), str(args and (args.get("obj"), args.get("uses"))))
+                for kind, at, name, args, value in events
+            )
+            if key not in seen:
+                seen.add(key)
+                yield Way(self._trace(code, events), end.assumed, end.fired)
+            if n + 1 == self.limit:
+                self.complete = False
+                return
+
+    def _trace(self, code: Code, events: list[Event]) -> Trace:
+        value = events[-1][4]
+        result = 0
+        if isinstance(value, int) and value < 0:
+            result = value
+        elif isinstance(value, str) and value.startswith("ERR_PTR("):
+            result = int(value[8:-1])
+        elif code.pointer and value == 0:
+            # A function that fails with NULL gives no number; memory is what there mostly is too little of.
+            result = -ENOMEM
+        return Trace(
+            source={"kind": "c-source", "kernel": self.program.tree.version},
+            machine={"cpus": CPUS},
+            params={},
+            faults=[self.fault.to_json()] if self.fault else [],
+            steps=[Step([code.name], [result], events)],
+        )
+
+    def idle(self, code: Code) -> Mapping[int, Idle]:
+        return self.interest.idle(code)
+
+    def called(self, state: State, op: Call) -> list[State] | None:
+        assert isinstance(state, _State)
+        at = state.shown[-1].inner or state.shown[-1].deeper()
+        lock = lock_of(op, state.memory, state.top.prefix)
+        if lock is not None:
+            state.emit(lock[0], at, lock[1], op.line, {}, None)
+            state.memory.store(self.result(state, op), 0)
+            return None
+        name = op.name
+        if not name:
+            targets = self.program.targets(op, state.memory, state.top.prefix)
+            name = next(iter(targets)) if len(targets) == 1 else ""
+        facts = self.roles.get(name)
+        if facts is not None:
+            nth = state.hits[name] = state.hits.get(name, 0) + 1
+            fault = self.fault
+            if fault is not None and fault.function == name and fault.nth == nth and facts.fails:
+                value = fails_with(facts, fault.errno)
+                state.fired = True
+                state.emit("enter", at, name, op.line, {}, None)
+                state.emit("inject", at, name, op.line, {}, shown(value))
+                state.emit("exit", at, name, op.line, {}, shown(value))
+                state.forget(op)
+                state.memory.store(self.result(state, op), value)
+                return None
+            if self.roles.leaf(name):
+                self._leaf(state, op, name, at)
+                return None
+        code = self.program.code(name) if name and len(state.frames) < 12 else None
+        if code is not None and self.interest.leads(name):
+            result = self.result(state, op)
+            values = state.values(op)
+            state.emit("enter", at, name, op.line, {}, None)
+            state.shown = (*state.shown, at)
+            state.enter(code, self._pointers(state, op, code, values), result)
+            return None
+        state.forget(op)
+        value = None
+        if facts is not None:
+            value = gives(facts, self._here(state, op))
+            state.emit("enter", at, name, op.line, {}, None)
+            state.emit("exit", at, name, op.line, {}, shown(value))
+        elif op.args and CONVERTS.fullmatch(name):
+            value = converted(name, op.args[0].value(state.memory, state.top.prefix))
+        elif self._asks(state, op):
+            return self._answers(state, op)
+        state.memory.store(self.result(state, op), value)
+        return None
+
+    def _asks(self, state: _State, op: Call) -> bool:
+        # Whether a call asks for a fact that does not change, to decide something by it at once.
+        after = state.top.code.operations[state.top.at]
+        plain = all(isinstance(arg, Variable) and arg.constant for arg in op.args)
+        turns = state.top.turns
+        asked = (
+            isinstance(after, Branch)
+            and after.test is op.result
+            and not {after.yes.at, after.no.at} & turns.keys()
+        )
+        return plain and asked and state.top.at not in self.idle(state.top.code)
+
+    def _answers(self, state: _State, op: Call) -> list[State] | None:
+        text = f"{op.name}({', '.join(op.texts)})"
+        known = state.memory.get(text)
+        if known is not None:
+            state.memory.store(self.result(state, op), known)
+            return None
+        out: list[State] = []
+        for answer in (0, 1):
+            other = state.fork()
+            other.memory.store(text, answer)
+            other.memory.store(self.result(other, op), answer)
+            condition = (state.top.code.path, op.line, text)
+            other.assumed = (*other.assumed, (condition, bool(answer)))
+            out.append(other)
+        before = self.settled.get((state.top.code.path, op.line, text))
+        return [out[before]] if before is not None and not state.fired else out
+
+    def _here(self, state: _State, op: Call) -> str:
+        # A name for what is acquired here: the place in the text, and which time.
+        here = f"{state.top.code.path.rpartition('/')[2]}:{op.line}"
+        nth = state.hits[here] = state.hits.get(here, 0) + 1
+        return here if nth == 1 else f"{here}#{nth}"
+
+    def _pointers(self, state: _State, op: Call, code: Code, values: tuple[Value, ...]) -> tuple[Value, ...]:
+        # An unknown pointer that a function is given points to the same there as here.
+        prefix = state.top.prefix
+        out = list(values)
+        for n, (name, arg) in enumerate(zip(code.params, op.args, strict=False)):
+            if out[n] is None and name in code.pointers and isinstance(arg, Place):
+                out[n] = Pointer("*" + arg.address(state.memory, prefix))
+        return tuple(out)
+
+    def _leaf(self, state: _State, op: Call, name: str, at: At) -> None:
+        # A call that acquires, releases or uses something, or that can fail, and is not walked into.
+        facts = self.roles[name]
+        value = gives(facts, self._here(state, op))
+        what = self.roles.resource(facts, op, state.memory, state.top.prefix, value)
+        before = {"obj": what} if facts.releases else {"uses": what} if facts.uses else {}
+        state.emit("enter", at, name, op.line, before, None)
+        state.forget(op)
+        state.memory.store(self.result(state, op), value)
+        done = {"obj": what} if facts.acquires else {}
+        state.emit("exit", at, name, op.line, done, shown(value))
+
+    def jumped(self, state: State, label: str, line: int) -> list[State] | None:
+        assert isinstance(state, _State)
+        at = state.shown[-1]
+        frame = state.top
+        value = self.error(state)
+        if value is not None:
+            inner = at.inner or at.deeper()
+            state.emit("goto", inner, frame.code.name, line, {"label": label}, value)
+        return None
+
+    def returned(self, state: State, op: Return, value: Value) -> list[State] | None:
+        assert isinstance(state, _State)
+        code = state.top.code
+        at = state.shown[-1]
+        value = None if code.void else value
+        state.emit("exit", at, code.name, op.line, {}, shown(value))
+        state.shown = state.shown[:-1]
+        self.leave(state, value)
+        return None
+
+    def decide(self, state: State, op: Branch, key: str, known: bool) -> None:
+        assert isinstance(state, _State)
+        super().decide(state, op, key, known)
+        place = op.test.left if isinstance(op.test, Binary) and op.test.op == "<" else op.test
+        if known and isinstance(place, Variable) and place.name in _ERRORS:
+            # Some error, the same for all who ask later.
+            state.store(place, -EIO)
+        state.assumed = (*state.assumed, (self._condition(state, op), known))
+
+    def _condition(self, state: State, op: Branch) -> Condition:
+        return state.top.code.path, op.line, op.text
+
+    def branch(self, state: State, frame: Frame, op: Branch) -> list[State] | None:
+        assert isinstance(state, _State)
+        before = self.settled.get(self._condition(state, op))
+        if before is not None and not state.fired and op.test.value(state.memory, frame.prefix) is None:
+            self.decide(state, op, op.test.key(frame.prefix), before)
+            return None
+        # The test of a loop that cannot be known is true a few times, then false.
+        for mark, other in ((op.no, op.yes), (op.yes, op.no)):
+            turns = frame.turns.get(mark.at)
+            if turns is not None and op.test.value(state.memory, frame.prefix) is None:
+                if turns > _TURNS:
+                    del frame.turns[mark.at]
+                frame.at = mark.at if turns > _TURNS else other.at
+                return None
+        return super().branch(state, frame, op)
+
+    def back(self, state: State, frame: Frame) -> bool:
+        turn = frame.turns[-frame.at] = frame.turns.get(-frame.at, 0) + 1
+        return turn <= _TURNS
+
+    def looped(self, state: State, frame: Frame, op: Loop) -> list[State] | None:
+        turn = frame.turns.get(frame.at, 0)
+        over_cpus = "cpu" in op.name
+        if turn >= (CPUS if over_cpus else 1):
+            frame.turns[frame.at] = 0
+            frame.at = op.leave.at
+            return None
+        frame.turns[frame.at] = turn + 1
+        if op.variable is not None:
+            state.store(op.variable, turn if over_cpus else Pointer(f"*{op.texts[-1]}"))
+        return None
+
+    def turned(self, state: State, frame: Frame, op: Turn) -> list[State] | None:
+        assert isinstance(state, _State)
+        turn = frame.turns.get(op.leave.at, 0) + 1
+        frame.turns[op.leave.at] = turn
+        # A loop without a test of its own that something unknown ends: not for ever more ways.
+        before = frame.turns.get(~op.leave.at, len(state.assumed))
+        frame.turns[~op.leave.at] = len(state.assumed)
+        if turn > _TURNS and len(state.assumed) > before:
+            return []
+        if turn > _LONG:
+            del frame.turns[op.leave.at]
+            frame.at = op.leave.at
+        return None
+
+
+def shown(value: Value) -> Any:
+    """Return a value as a trace shows it."""
+    if isinstance(value, Pointer):
+        return "ptr"
+    if isinstance(value, Error):
+        return f"ERR_PTR({-value.errno})"
+    return settled(value)

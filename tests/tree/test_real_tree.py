@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The model against the C text of real kernels: each function that it mirrors, at every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tree.kernel_source import kernel_tree
+
+from kvm_ref import backend as backends
+from kvm_ref.tree.audit import Audit, Audited, Files
+from kvm_ref.tree.check import Assumed, Check, configuration
+from kvm_ref.tree.result import Checked, another_design, checked
+from kvm_ref.tree.source import File, Tree
+from kvm_ref.vocabulary import Facts, declared
+
+BACKENDS = ("arm64", "loongarch", "mips", "riscv", "s390", "x86-svm", "x86-vmx")
+
+# The ladders and functions that must be among those compared, by backend (6.12.117).
+COMMON = {
+    "kvm_init", "kvm_create_vm", "kvm_destroy_vm", "kvm_dev_ioctl_create_vm", "kvm_create_vm_debugfs",
+    "_cpu_up", "_cpu_down", "misc_register",
+}  # fmt: skip
+GENERIC = {
+    "kvm_enable_virtualization", "kvm_disable_virtualization", "__cpuhp_setup_state_cpuslocked",
+    "__cpuhp_remove_state_cpuslocked", "syscore_suspend",
+}  # fmt: skip
+X86 = {
+    "kvm_x86_vendor_init", "kvm_arch_enable_virtualization_cpu", "kvm_arch_init_vm", "kvm_mmu_vendor_module_init",
+}  # fmt: skip
+OWN = {
+    "x86-vmx": GENERIC | X86 | {
+        "kvm_exit", "vmx_init", "vmx_hardware_setup", "alloc_kvm_area", "nested_vmx_hardware_setup",
+        "vmx_enable_virtualization_cpu", "kvm_cpu_vmxon",
+    },
+    "x86-svm": GENERIC | X86 | {
+        "kvm_exit", "svm_init", "svm_hardware_setup", "svm_cpu_init", "svm_enable_virtualization_cpu",
+    },
+    "arm64": GENERIC | {
+        "kvm_arm_init", "init_hyp_mode", "init_subsystems", "kvm_hyp_init_protection", "kvm_vgic_hyp_init",
+        "kvm_timer_hyp_init",
+    },
+    "riscv": GENERIC | {"kvm_exit", "riscv_kvm_init", "kvm_riscv_aia_init", "aia_hgei_init"},
+    "loongarch": GENERIC | {"kvm_exit", "kvm_loongarch_init", "kvm_loongarch_env_init"},
+    "mips": GENERIC | {
+        "kvm_exit", "kvm_mips_init", "kvm_mips_emulation_init", "kvm_vz_enable_virtualization_cpu",
+    },
+    "s390": {"kvm_exit", "kvm_s390_init", "__kvm_s390_init"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return Tree(kernel_tree())
+
+
+def held(tree: Tree, name: str, *wanted: str) -> Checked:
+    backend = backends.load(name)
+    return checked(Check(tree, backend, configuration(backend)), wanted)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_text_and_model_agree(tree: Tree, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each function does in C what it does in the model, at every fault: n of n."""
+    one = held(tree, name)
+    differing = [f"{h.name}: {p.difference}" for h in one.held for p in h.parted]
+    assert differing == []
+    assert [h.error for h in one.held if h.error] == []
+    assert one.missing == ()
+    assert OWN[name] | COMMON <= {h.name for h in one.held}
+    assert one.equal
+    assert one.defects == ()
+    cases = sum(h.cases for h in one.held)
+    with capsys.disabled():
+        print(f"\n{name}: {sum(h.equal for h in one.held)} of {cases} cases, {len(one.held)} functions")
+
+
+class Changed(Tree):
+    """A tree with one file changed in memory."""
+
+    def __init__(self, other: Tree, path: str, change: Callable[[bytes], bytes]) -> None:
+        super().__init__(other.root)
+        self._texts[path] = change(other.text(path))
+
+
+def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
+    def change(text: bytes) -> bytes:
+        assert text.count(old.encode()) == 1
+        return text.replace(old.encode(), new.encode())
+
+    return change
+
+
+MAIN = "virt/kvm/kvm_main.c"
+
+
+def test_an_upstream_commit_is_recognised(tree: Tree) -> None:
+    """A tree that removes the debugfs directory has b31e7c24b475, and no other difference."""
+    mended = Changed(
+        tree, MAIN, replaced("err_vfio:\n", "err_vfio:\n\tdebugfs_remove_recursive(kvm_debugfs_dir);\n")
+    )
+    one = held(mended, "x86-svm", "kvm_init")
+    assert [(commit.hash, has) for commit, has in one.commits] == [("b31e7c24b475", True)]
+    assert one.equal
+    assert one.defects == ()
+
+
+def line_of(tree: Tree, text: str) -> int:
+    return tree.text(MAIN).split(text.encode())[0].count(b"\n") + 1
+
+
+def test_a_lost_undo_is_a_leak(tree: Tree) -> None:
+    """Without kvm_irqfd_exit() the workqueue is lost: where it was acquired, what failed, the label."""
+    changed = Changed(tree, MAIN, replaced("\tkvm_irqfd_exit();\nerr_irqfd:", "err_irqfd:"))
+    one = held(changed, "x86-svm", "kvm_init")
+    leaks = [d for d in one.defects if d.rule == "leak" and d.message.startswith("workqueue")]
+    assert leaks
+    assert leaks[0].flow[0].text == "alloc_workqueue() acquires it"
+    assert leaks[0].at.text == "goto err_async_pf"
+    assert leaks[0].at.line == line_of(changed, "\t\tgoto err_async_pf;")
+
+
+def test_a_wrong_label_is_named(tree: Tree) -> None:
+    """A goto that goes one label too far is reported at its own line."""
+    changed = Changed(tree, MAIN, replaced("\t\tgoto err_vfio;", "\t\tgoto err_async_pf;"))
+    one = held(changed, "x86-svm", "kvm_init")
+    (wrong,) = [d for d in one.defects if d.rule == "wrong-label"]
+    assert (wrong.at.path, wrong.at.line) == (
+        MAIN,
+        line_of(changed, "WARN_ON_ONCE(r))\n\t\tgoto err_async_pf") + 1,
+    )
+    assert "jumps to err_async_pf, the model jumps to err_vfio" in wrong.message
+
+
+def facts() -> dict[str, Facts]:
+    for name in BACKENDS:
+        backends.load(name)
+    out = {facts.name: facts for facts in declared()}
+    return out | {facts.former: facts for facts in declared() if facts.former}
+
+
+def audited(path: str, *names: str) -> list[Audited]:
+    return list(Audit(Files([path]), facts(), Assumed({})).all(names))
+
+
+def test_an_older_design_is_said_to_be_one() -> None:
+    """Linux 6.1 has no kvm_enable_virtualization(): nothing is compared."""
+    assert another_design(Tree(kernel_tree("6.1"))) == [
+        "kvm_init_virtualization", "kvm_enable_virtualization", "kvm_disable_virtualization",
+    ]  # fmt: skip
+
+
+def test_the_present_design_is_known(tree: Tree) -> None:
+    """6.12 has it."""
+    assert another_design(tree) == []
+
+
+def test_linux_6_1_forgets_the_syscore_operations() -> None:
+    """The audit finds by itself what kvm_init() of 6.1 leaves behind when it fails late, and no more."""
+    path = str(kernel_tree("6.1") / MAIN)
+    (one,) = audited(path, "kvm_init")
+    text = File(MAIN, (kernel_tree("6.1") / MAIN).read_bytes(), Assumed({})).text
+    late = [text[: text.index(goto)].count(b"\n") + 1 for goto in (b"goto err_vfio", b"goto err_register")]
+    assert [(d.rule, d.message.split(" is ")[0].split()[0], d.at.line) for d in one.defects] == [
+        ("leak", "debugfs", late[0]),
+        ("leak", "syscore", late[0]),
+        ("leak", "debugfs", late[1]),
+        ("leak", "syscore", late[1]),
+    ]
+
+
+def test_the_audit_finds_the_directory_of_6_12(tree: Tree) -> None:
+    """On 6.12 the three late labels leave the debugfs directory, and nothing else is found."""
+    (one,) = audited(str(tree.root / MAIN), "kvm_init")
+    assert {(d.rule, d.at.text) for d in one.defects} == {
+        ("leak", "goto err_vfio"), ("leak", "goto err_virt"), ("leak", "goto err_register"),
+    }  # fmt: skip
+    assert all(d.message.startswith("debugfs") for d in one.defects)
