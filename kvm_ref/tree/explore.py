@@ -16,7 +16,8 @@ from kvm_ref.fault import Fault
 from kvm_ref.tree.operations import Code
 from kvm_ref.tree.program import Interest
 from kvm_ref.tree.roles import Roles
-from kvm_ref.tree.walk import Walk, Way
+from kvm_ref.tree.walk import Walk
+from kvm_ref.tree.ways import Way
 
 # Ways without a fault, and behind each fault.
 _CLEAN = 64

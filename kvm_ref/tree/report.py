@@ -13,7 +13,7 @@ from kvm_ref.tree.audit import Audited
 from kvm_ref.tree.check import Held
 from kvm_ref.tree.defects import Defect
 from kvm_ref.tree.result import Checked
-from kvm_ref.tree.walk import Way
+from kvm_ref.tree.ways import Way
 
 
 def text(path: str, version: str, done: Sequence[Checked], *, every: bool) -> Iterator[str]:

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import attrs
 
 from kvm_ref.kernel import Commit
-from kvm_ref.tree.check import Check, Held
+from kvm_ref.tree.check import Check, Held, is_kvm
 from kvm_ref.tree.defects import Defect, merged, of_held, of_way
 from kvm_ref.tree.evidence import Evidence
 from kvm_ref.tree.explore import explore
+from kvm_ref.tree.operations import Code
 from kvm_ref.tree.program import Interest
 from kvm_ref.tree.roles import Roles
 from kvm_ref.tree.source import Tree
@@ -108,11 +110,13 @@ def _defects(check: Check, held: Sequence[Held]) -> Iterator[Defect]:
     roles = Roles(check.vocabulary, check.program)
     interest = Interest(check.program, roles)
     for one in held:
+        code = check.program.code(one.name)
+        if code is None:
+            continue
         if not one.parted:
+            yield from _in_new_steps(check, one, code, roles, interest)
             continue
         yield from of_held(one, check.vocabulary)
-        code = check.program.code(one.name)
-        assert code is not None
         concerned = {
             kind
             for parted in one.parted
@@ -123,6 +127,20 @@ def _defects(check: Check, held: Sequence[Held]) -> Iterator[Defect]:
             for defect in of_way(explored, roles, one.name):
                 if any(defect.message.startswith(f"{kind} ") for kind in concerned):
                     yield defect
+
+
+def _in_new_steps(check: Check, held: Held, code: Code, roles: Roles, interest: Interest) -> Iterator[Defect]:
+    # The model knows nothing of a step that a tree adds; where that jumps to, the judges have to say.
+    ladder = check.vocabulary[held.name].ladder
+    if ladder is None or not is_kvm(code.path):
+        return
+    if not Counter(n for n, _ in code.gotos) - Counter(j.label for j in ladder.gotos):
+        return
+    new = {line for _, line in code.gotos if line in held.untried}
+    for explored in explore(interest, roles, code):
+        for defect in of_way(explored, roles, held.name):
+            if any(at.path == code.path and at.line in new for at in defect.flow):
+                yield defect
 
 
 def _kinds(check: Check, name: str) -> set[str]:

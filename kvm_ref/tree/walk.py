@@ -9,9 +9,6 @@ returns is not known. Where a condition cannot be known both ways are taken, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import attrs
 
 from kvm_ref.errno import EIO, ENOMEM
 from kvm_ref.fault import Fault
@@ -20,64 +17,28 @@ from kvm_ref.tree.expressions import Binary, Place, Variable
 from kvm_ref.tree.flow import Idle
 from kvm_ref.tree.locks import lock_of
 from kvm_ref.tree.machine import Frame, Machine, State
-from kvm_ref.tree.operations import Branch, Call, Code, Loop, Return, Turn
+from kvm_ref.tree.operations import Branch, Call, Code, Loop, Operation, Return, Turn
 from kvm_ref.tree.program import Interest
 from kvm_ref.tree.roles import CONVERTS, Roles, converted, fails_with, gives
-from kvm_ref.tree.values import Error, Memory, Pointer, Value, settled
+from kvm_ref.tree.values import Memory, Pointer, Value
+from kvm_ref.tree.ways import Condition, WalkState, Way, shown
 
 # How many CPUs there are, and how often a loop turns whose end cannot be known.
 CPUS = 2
 _TURNS = 2
 # A loop whose end is known turns no more often than this.
 _LONG = 64
+# How many operations the ways through one function may take together.
+_STEPS = 20_000
 
 
 # Variables that hold an error by custom.
 _ERRORS = frozenset({"r", "ret", "err", "error", "rc", "retval"})
-# A condition of the text: file, line and text.
-Condition = tuple[str, int, str]
 
 
-@attrs.frozen
-class Way:
-    """One way through a function.
-
-    Attributes:
-        trace: what happens on it; one step, whose verb is the function.
-        assumed: the conditions that cannot be known, and what they were taken to be, in order.
-        fired: whether the call that was to fail was on it.
-    """
-
-    trace: Trace
-    assumed: tuple[tuple[Condition, bool], ...]
-    fired: bool
-
-
-class _State(State):
-    """A way so far: the events, the conditions that were assumed, and how often each call was made."""
-
-    __slots__ = ("assumed", "events", "fired", "hits", "shown")
-
-    def __init__(self, frames: list[Frame], memory: Memory) -> None:
-        super().__init__(frames, memory)
-        self.events: list[Event] = []
-        self.assumed: tuple[tuple[Condition, bool], ...] = ()
-        self.hits: dict[str, int] = {}
-        self.fired = False
-        # The functions that are being walked and the place of what happens in each.
-        self.shown: tuple[At, ...] = ()
-
-    def fork(self) -> _State:
-        other = super().fork()
-        assert isinstance(other, _State)
-        other.events, other.hits = self.events.copy(), self.hits.copy()
-        other.assumed, other.fired, other.shown = self.assumed, self.fired, self.shown
-        return other
-
-    def emit(self, kind: str, at: At, name: str, line: int, args: Mapping[str, Any], value: Any) -> None:
-        """Add an event."""
-        path = self.frames[-1].code.path if self.frames else ""
-        self.events.append((kind, at, name, {**args, "line": line, "file": path}, value))
+class _Enough(Exception):
+    # The ways are too long, or too many.
+    pass
 
 
 class Walk(Machine):
@@ -107,10 +68,23 @@ class Walk(Machine):
         self.settled = settled or {}
         self.limit = limit
         self.complete = True
+        self.steps = 0
+
+    def paths(self, start: State) -> Iterator[State]:
+        try:
+            yield from super().paths(start)
+        except _Enough:
+            self.complete = False
+
+    def step(self, state: State, frame: Frame, op: Operation) -> list[State] | None:
+        self.steps += 1
+        if self.steps > _STEPS:
+            raise _Enough
+        return super().step(state, frame, op)
 
     def ways(self, code: Code) -> Iterator[Way]:
         """Yield the ways through a function; `complete` says afterwards whether that was all."""
-        state = _State([], Memory(self.program.statics))
+        state = WalkState([], Memory(self.program.statics))
         at = place("task", 0)
         state.shown = (at,)
         state.enter(code, (), "")
@@ -120,7 +94,7 @@ class Walk(Machine):
         state.emit("enter", at, code.name, code.line, {}, None)
         seen = set()
         for n, end in enumerate(self.paths(state)):
-            assert isinstance(end, _State)
+            assert isinstance(end, WalkState)
             events = end.events
             key = tuple(
                 (kind, name, at.depth, str(value), str(args and (args.get("obj"), args.get("uses"))))
@@ -155,7 +129,7 @@ class Walk(Machine):
         return self.interest.idle(code)
 
     def called(self, state: State, op: Call) -> list[State] | None:
-        assert isinstance(state, _State)
+        assert isinstance(state, WalkState)
         at = state.shown[-1].inner or state.shown[-1].deeper()
         lock = lock_of(op, state.memory, state.top.prefix)
         if lock is not None:
@@ -203,7 +177,7 @@ class Walk(Machine):
         state.memory.store(self.result(state, op), value)
         return None
 
-    def _asks(self, state: _State, op: Call) -> bool:
+    def _asks(self, state: WalkState, op: Call) -> bool:
         # Whether a call asks for a fact that does not change, to decide something by it at once.
         after = state.top.code.operations[state.top.at]
         plain = all(isinstance(arg, Variable) and arg.constant for arg in op.args)
@@ -215,7 +189,7 @@ class Walk(Machine):
         )
         return plain and asked and state.top.at not in self.idle(state.top.code)
 
-    def _answers(self, state: _State, op: Call) -> list[State] | None:
+    def _answers(self, state: WalkState, op: Call) -> list[State] | None:
         text = f"{op.name}({', '.join(op.texts)})"
         known = state.memory.get(text)
         if known is not None:
@@ -232,13 +206,15 @@ class Walk(Machine):
         before = self.settled.get((state.top.code.path, op.line, text))
         return [out[before]] if before is not None and not state.fired else out
 
-    def _here(self, state: _State, op: Call) -> str:
+    def _here(self, state: WalkState, op: Call) -> str:
         # A name for what is acquired here: the place in the text, and which time.
         here = f"{state.top.code.path.rpartition('/')[2]}:{op.line}"
         nth = state.hits[here] = state.hits.get(here, 0) + 1
         return here if nth == 1 else f"{here}#{nth}"
 
-    def _pointers(self, state: _State, op: Call, code: Code, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    def _pointers(
+        self, state: WalkState, op: Call, code: Code, values: tuple[Value, ...]
+    ) -> tuple[Value, ...]:
         # An unknown pointer that a function is given points to the same there as here.
         prefix = state.top.prefix
         out = list(values)
@@ -247,7 +223,7 @@ class Walk(Machine):
                 out[n] = Pointer("*" + arg.address(state.memory, prefix))
         return tuple(out)
 
-    def _leaf(self, state: _State, op: Call, name: str, at: At) -> None:
+    def _leaf(self, state: WalkState, op: Call, name: str, at: At) -> None:
         # A call that acquires, releases or uses something, or that can fail, and is not walked into.
         facts = self.roles[name]
         value = gives(facts, self._here(state, op))
@@ -260,7 +236,7 @@ class Walk(Machine):
         state.emit("exit", at, name, op.line, done, shown(value))
 
     def jumped(self, state: State, label: str, line: int) -> list[State] | None:
-        assert isinstance(state, _State)
+        assert isinstance(state, WalkState)
         at = state.shown[-1]
         frame = state.top
         value = self.error(state)
@@ -270,7 +246,7 @@ class Walk(Machine):
         return None
 
     def returned(self, state: State, op: Return, value: Value) -> list[State] | None:
-        assert isinstance(state, _State)
+        assert isinstance(state, WalkState)
         code = state.top.code
         at = state.shown[-1]
         value = None if code.void else value
@@ -280,7 +256,7 @@ class Walk(Machine):
         return None
 
     def decide(self, state: State, op: Branch, key: str, known: bool) -> None:
-        assert isinstance(state, _State)
+        assert isinstance(state, WalkState)
         super().decide(state, op, key, known)
         place = op.test.left if isinstance(op.test, Binary) and op.test.op == "<" else op.test
         if known and isinstance(place, Variable) and place.name in _ERRORS:
@@ -292,7 +268,7 @@ class Walk(Machine):
         return state.top.code.path, op.line, op.text
 
     def branch(self, state: State, frame: Frame, op: Branch) -> list[State] | None:
-        assert isinstance(state, _State)
+        assert isinstance(state, WalkState)
         before = self.settled.get(self._condition(state, op))
         if before is not None and not state.fired and op.test.value(state.memory, frame.prefix) is None:
             self.decide(state, op, op.test.key(frame.prefix), before)
@@ -324,7 +300,7 @@ class Walk(Machine):
         return None
 
     def turned(self, state: State, frame: Frame, op: Turn) -> list[State] | None:
-        assert isinstance(state, _State)
+        assert isinstance(state, WalkState)
         turn = frame.turns.get(op.leave.at, 0) + 1
         frame.turns[op.leave.at] = turn
         # A loop without a test of its own that something unknown ends: not for ever more ways.
@@ -336,12 +312,3 @@ class Walk(Machine):
             del frame.turns[op.leave.at]
             frame.at = op.leave.at
         return None
-
-
-def shown(value: Value) -> Any:
-    """Return a value as a trace shows it."""
-    if isinstance(value, Pointer):
-        return "ptr"
-    if isinstance(value, Error):
-        return f"ERR_PTR({-value.errno})"
-    return settled(value)

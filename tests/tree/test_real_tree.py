@@ -133,6 +133,19 @@ def test_a_wrong_label_is_named(tree: Tree) -> None:
     assert "jumps to err_async_pf, the model jumps to err_vfio" in wrong.message
 
 
+def test_a_new_step_that_jumps_too_low_is_found(tree: Tree) -> None:
+    """A step that the model does not know agrees with it; where it jumps to leaks the workqueue."""
+    new = "\tr = kvm_new_init();\n\tif (r)\n\t\tgoto err_irqfd;\n\n"
+    changed = Changed(
+        tree, MAIN, replaced("\tr = kvm_async_pf_init();\n", new + "\tr = kvm_async_pf_init();\n")
+    )
+    one = held(changed, "x86-svm", "kvm_init")
+    assert one.equal
+    (leak,) = one.defects
+    assert (leak.rule, leak.at.line) == ("leak", line_of(changed, "\t\tgoto err_irqfd;\n\n\tr = kvm_async"))
+    assert leak.message.startswith("workqueue ")
+
+
 def facts() -> dict[str, Facts]:
     for name in BACKENDS:
         backends.load(name)

@@ -14,7 +14,8 @@ from kvm_ref.fault import Fault
 from kvm_ref.trace import Event
 from kvm_ref.tree.program import Interest
 from kvm_ref.tree.roles import Roles
-from kvm_ref.tree.walk import Walk, Way
+from kvm_ref.tree.walk import Walk
+from kvm_ref.tree.ways import Way
 
 
 def story(way: Way) -> str:
@@ -335,3 +336,13 @@ def test_so_many_ways_and_no_more(tmp_path: Path) -> None:
     code = found.program.code("f")
     assert code
     assert (len(list(found.ways(code))), found.complete) == (3, False)
+
+
+def test_ways_that_are_too_long_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk ends, and says that it is not complete."""
+    monkeypatch.setattr("kvm_ref.tree.walk._STEPS", 30)
+    found = walk(tmp_path, "int f(int a) { " + "if (x(a)) use(7); " * 12 + "return 0; }")
+    code = found.program.code("f")
+    assert code
+    assert len(list(found.ways(code))) < 5
+    assert not found.complete

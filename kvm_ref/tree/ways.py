@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A way through a function of C text: what happened on it so far, and as a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from kvm_ref.trace import At, Event, Trace
+from kvm_ref.tree.machine import Frame, State
+from kvm_ref.tree.values import Error, Memory, Pointer, Value, settled
+
+# A condition of the text: file, line and text.
+Condition = tuple[str, int, str]
+
+
+@attrs.frozen
+class Way:
+    """One way through a function.
+
+    Attributes:
+        trace: what happens on it; one step, whose verb is the function.
+        assumed: the conditions that cannot be known, and what they were taken to be, in order.
+        fired: whether the call that was to fail was on it.
+    """
+
+    trace: Trace
+    assumed: tuple[tuple[Condition, bool], ...]
+    fired: bool
+
+
+class WalkState(State):
+    """A way so far: the events, the conditions that were assumed, and how often each call was made."""
+
+    __slots__ = ("assumed", "events", "fired", "hits", "shown")
+
+    def __init__(self, frames: list[Frame], memory: Memory) -> None:
+        super().__init__(frames, memory)
+        self.events: list[Event] = []
+        self.assumed: tuple[tuple[Condition, bool], ...] = ()
+        self.hits: dict[str, int] = {}
+        self.fired = False
+        # The functions that are being walked and the place of what happens in each.
+        self.shown: tuple[At, ...] = ()
+
+    def fork(self) -> WalkState:
+        other = super().fork()
+        assert isinstance(other, WalkState)
+        other.events, other.hits = self.events.copy(), self.hits.copy()
+        other.assumed, other.fired, other.shown = self.assumed, self.fired, self.shown
+        return other
+
+    def emit(self, kind: str, at: At, name: str, line: int, args: Mapping[str, Any], value: Any) -> None:
+        """Add an event."""
+        path = self.frames[-1].code.path if self.frames else ""
+        self.events.append((kind, at, name, {**args, "line": line, "file": path}, value))
+
+
+def shown(value: Value) -> Any:
+    """Return a value as a trace shows it."""
+    if isinstance(value, Pointer):
+        return "ptr"
+    if isinstance(value, Error):
+        return f"ERR_PTR({-value.errno})"
+    return settled(value)
