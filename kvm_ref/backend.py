@@ -33,7 +33,7 @@ class Backend:
         modules: required; its kernel modules, each after those it depends on.
         features: what its CPUs have, with the default of each; a user may set them.
         reset: what a register holds before KVM writes it, where that is not 0.
-        config: Kconfig options without CONFIG_ that its kernels set, of those that matter here.
+        config: Kconfig options without ``CONFIG_`` that its kernels set, of those that matter here.
         kvm_arch_enable_virtualization_cpu, kvm_arch_disable_virtualization_cpu: required where
             "KVM_GENERIC_HARDWARE_ENABLING" is set (include/linux/kvm_host.h).
         kvm_arch_enable_virtualization, kvm_arch_disable_virtualization: optional, as the weak
