@@ -35,7 +35,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!kvm_ref\.).*"),
     # Named in signatures, but not for users.
-    ("py:class", r"kvm_ref\.(kernel\._StaticsByClass|(plans|judges\.index|tree\.(evidence|bodies|program|defects))\.\w+)"),
+    ("py:class", r"kvm_ref\.kernel\._StaticsByClass"),
+    ("py:class", r"kvm_ref\.(plans|judges\.index|tree\.(evidence|bodies|program|defects))\.\w+"),
 ]
 default_role = "code"
 highlight_language = "none"
@@ -44,7 +45,7 @@ pygments_dark_style = "monokai"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True

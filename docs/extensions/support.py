@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from docutils import nodes
@@ -66,19 +65,21 @@ def _summary(owners: dict[Facts, list[str]], held: dict[Facts, Walked], counts: 
         )
     else:
         text += f"The C text was not checked here: {kernel_source.missing()}. "
-    text += f"{len(counts)} are seen in {len([*traces(_DATA)])} traces of a real kernel that the model equals."
+    text += (
+        f"{len(counts)} are seen in {len([*traces(_DATA)])} traces of a real kernel that the model equals."
+    )
     return nodes.paragraph("", text)
 
 
-def _row(
-    facts: Facts, owners: list[str], held: dict[Facts, Walked], counts: Counter[Facts]
-) -> Iterator[Cell]:
-    yield [code(facts.name), nodes.Text(" "), nodes.inline(facts.file, facts.file, classes=["file"])]
-    yield "all" if len(owners) == len(backends.available()) else ", ".join(owners)
-    yield listed([code(label.name) for label in facts.ladder.labels]) if facts.ladder else ""
-    yield str(len(facts.exits))
-    yield _walked(held[facts]) if held else "not checked here"
-    yield f"in {counts[facts]} traces" if counts[facts] else ""
+def _row(facts: Facts, owners: list[str], held: dict[Facts, Walked], counts: Counter[Facts]) -> list[Cell]:
+    return [
+        [code(facts.name), nodes.Text(" "), nodes.inline(facts.file, facts.file, classes=["file"])],
+        "all" if len(owners) == len(backends.available()) else ", ".join(owners),
+        listed([code(label.name) for label in facts.ladder.labels]) if facts.ladder else "",
+        str(len(facts.exits)),
+        _walked(held[facts]) if held else "not checked here",
+        f"in {counts[facts]} traces" if counts[facts] else "",
+    ]
 
 
 def _walked(one: Walked) -> str:

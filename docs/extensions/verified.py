@@ -52,7 +52,9 @@ def walked(tree: Path) -> dict[Facts, Walked]:
         for one in check.all():
             held.setdefault(check.vocabulary[one.name], []).append(one)
         why |= {facts: _why(check, facts) for facts in Vocabulary.of(backend).values() if facts not in held}
-    done = {facts: Walked(sum(h.cases for h in some), sum(h.equal for h in some)) for facts, some in held.items()}
+    done = {
+        facts: Walked(sum(h.cases for h in some), sum(h.equal for h in some)) for facts, some in held.items()
+    }
     return {facts: Walked(why=reason) for facts, reason in why.items()} | done
 
 

@@ -38,8 +38,8 @@ def kernel_tree(version: str = "6.12") -> Path:
     import pytest  # not there where only the documentation is built
 
     found = find(version)
-    if found:
-        return found
-    if strict():
-        pytest.fail(missing(version), pytrace=False)
-    pytest.skip(missing(version))
+    if found is None:
+        if strict():
+            pytest.fail(missing(version), pytrace=False)
+        pytest.skip(missing(version))
+    return found
