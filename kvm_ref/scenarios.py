@@ -113,7 +113,7 @@ SCENARIOS: Mapping[str, Named] = {
     ),
     "failed-load-then-second": Named(
         "A load fails when /dev/kvm is registered; the user tries again.",
-        "The second load works, but the forgotten debugfs directory leaves it without statistics.",
+        "The second load works, but the forgotten debugfs directory leaves its VMs without statistics.",
         (("load", EBUSY), ("load", None), ("unload", None)),
         _AT_LOAD,
         fail="misc_register",

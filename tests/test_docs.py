@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from configparser import ConfigParser
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +19,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from test_examples import EXAMPLES, PAGES
 from tree import kernel_source
+
+from kvm_ref.cli import parser
 
 TOP = Path(__file__).parent.parent
 DOCS = TOP / "docs"
@@ -272,7 +276,7 @@ def test_no_command_goes_untested(page: Path) -> None:
 def test_every_example_file_runs() -> None:
     """What a page shows of docs/examples is run by a command of a page."""
     commands = " ".join(command for _, command, _ in EXAMPLES)
-    files = [p for p in (DOCS / "examples").glob("**/*.py")]
+    files = list((DOCS / "examples").glob("**/*.py"))
     assert len(files) >= 3
     for path in files:
         shown = path.relative_to(TOP)
@@ -286,3 +290,42 @@ def test_the_toy_is_found_as_pip_would_have_it() -> None:
     ready = ConfigParser()
     ready.read(folder / f"toy_kvm-{project['version']}.dist-info/entry_points.txt")
     assert {group: dict(ready[group]) for group in ready.sections()} == project["entry-points"]
+
+
+def helped() -> list[str]:
+    """Return the examples of all --help texts, which the page of the command line shows."""
+    texts = [top.format_help() for top in parsers(parser())]
+    return [line.strip() for text in texts for line in text.splitlines() if line.startswith("  kvm-ref ")]
+
+
+def parsers(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield top
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                yield from parsers(sub)
+
+
+@pytest.mark.parametrize("line", helped())
+def test_the_examples_of_help_run(line: str, tmp_path: Path) -> None:
+    """Each makes sense to the program: it ends with status 0, or 1 for a finding, and without a complaint."""
+    command = re.split(r" {2,}", line)[0]
+    if re.search(r"~/linux|\.c\b", command):
+        tree = kernel_source.kernel_tree()
+        command = command.replace("~/linux", str(tree))
+        # A driver of one's own is any file with a function that acquires something.
+        command = command.replace("drivers/net/ethernet/me/main.c --function me_probe", "drivers/char/misc.c")
+        command = re.sub(r"(?<= )((drivers|virt)/\S+\.c)", rf"{tree}/\1", command)
+    command = re.sub(r"[\w-]+\.json", str(TOP / "tests/data/load_default.json"), command)
+    (tmp_path / "me.pairs").write_text("pci_enable_device pci_disable_device -ENODEV\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "kvm_ref", *command.split()[1:]],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout
+    assert not re.search(r"^kvm-ref: |Traceback", done.stderr, re.MULTILINE), done.stderr
