@@ -14,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from kvm_ref import backend as backends
-from kvm_ref.picture import of_model, text
+from kvm_ref.drawing import of_model
+from kvm_ref.ladder_svg import to_svg
 from kvm_ref.vocabulary import Facts, Vocabulary, facts_of
 
 
@@ -52,10 +53,8 @@ class Ladder(SphinxDirective):
             facts = in_file(name, Path(self.env.srcdir) / options["file"])
         else:
             facts = function(name, options.get("backend", ""))
-        lines = "\n".join(text(of_model(facts)))
-        picture = nodes.literal_block(lines, lines, language="none")
-        caption = nodes.caption("", "", nodes.Text(f"{facts.name}() in {facts.file}"))
-        return [nodes.figure("", picture, caption, classes=["ladder"])]
+        picture = nodes.raw("", to_svg(of_model(facts)), format="html")
+        return [nodes.container("", picture, classes=["ladder"])]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -36,8 +36,8 @@ class Support(SphinxDirective):
         held = walked(tree) if tree else {}
         counts = seen(_DATA)
         parts: dict[str, list[Facts]] = {}
-        for facts in sorted(owners, key=lambda facts: (facts.file, facts.name)):
-            parts.setdefault(_part(facts.file), []).append(facts)
+        for facts in sorted(owners, key=lambda facts: (_file(facts), facts.name)):
+            parts.setdefault(_part(_file(facts)), []).append(facts)
         out: list[nodes.Node] = [_summary(owners, held, counts)]
         for title in sorted(parts, key=lambda title: (title != "virt/kvm", title)):
             rows = [_row(facts, owners[facts], held, counts) for facts in parts[title]]
@@ -47,11 +47,18 @@ class Support(SphinxDirective):
         return out
 
 
+def _file(facts: Facts) -> str:
+    # A header of an architecture is named as it is included.
+    if facts.file.startswith("asm/"):
+        return f"arch/{facts.module.split('.')[1]}/include/{facts.file}"
+    return facts.file
+
+
 def _part(file: str) -> str:
     folders = file.split("/")
     if folders[0] in ("arch", "virt"):
         return "/".join(folders[:2])
-    return "include" if folders[0] in ("include", "asm") else folders[0]
+    return folders[0]
 
 
 def _summary(owners: dict[Facts, list[str]], held: dict[Facts, Walked], counts: Counter[Facts]) -> nodes.Node:
@@ -73,7 +80,7 @@ def _summary(owners: dict[Facts, list[str]], held: dict[Facts, Walked], counts: 
 
 def _row(facts: Facts, owners: list[str], held: dict[Facts, Walked], counts: Counter[Facts]) -> list[Cell]:
     return [
-        [code(facts.name), nodes.Text(" "), nodes.inline(facts.file, facts.file, classes=["file"])],
+        [code(facts.name), nodes.Text(" "), nodes.inline("", _file(facts), classes=["file"])],
         "all" if len(owners) == len(backends.available()) else ", ".join(owners),
         listed([code(label.name) for label in facts.ladder.labels]) if facts.ladder else "",
         str(len(facts.exits)),
