@@ -34,6 +34,7 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the sections."""
+        self.env.note_reread()
         out: list[nodes.Node] = []
         for name, text in helps():
             section = nodes.section("", nodes.title(name, name), ids=[nodes.make_id(name)], names=[name])

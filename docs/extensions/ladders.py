@@ -47,9 +47,10 @@ class Ladder(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the picture."""
+        # The picture changes with the code, not with the page.
+        self.env.note_reread()
         name, options = self.arguments[0], self.options
         if "file" in options:
-            self.env.note_dependency(options["file"])
             facts = in_file(name, Path(self.env.srcdir) / options["file"])
         else:
             facts = function(name, options.get("backend", ""))

@@ -21,6 +21,7 @@ class Listing(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
+        self.env.note_reread()
         name = self.arguments[0]
         rows = LISTS[name]("")
         return [table([*rows[0]], [[_cell(*pair) for pair in row.items()] for row in rows], f"list-{name}")]

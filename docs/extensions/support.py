@@ -27,6 +27,7 @@ class Support(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the summary and the sections."""
+        self.env.note_reread()
         tree = kernel_source.find()
         if tree is None:
             # A warning ends the build, where nothing may be left out.
