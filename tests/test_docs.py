@@ -251,6 +251,13 @@ def test_without_a_kernel_text(tmp_path: Path, strict: str) -> None:
 FENCE = re.compile(r"^(?P<indent>[ >]*)(?:```+|:::+)(?P<kind>\S*)", re.MULTILINE)
 # What the README says first is what CI runs: the tests, and the matrix from a clone.
 SCRIPTS = {"./tools/kvm-ref matrix", "./tools/check"}
+# Blocks that are no commands and no Python.
+DATA = {"", "c", "diff", "ini", "json", "text", "toml", "yaml"}
+
+
+def runs(block: str) -> bool:
+    # Whether some Python is part of a file that a page's command runs.
+    return any(block in path.read_text(encoding="utf-8") for path in DOCS.glob("example*/**/*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(TOP)))
@@ -265,9 +272,11 @@ def test_no_command_goes_untested(page: Path) -> None:
         assert not begin["indent"], f"{block}: tests do not look into indented blocks"
         if kind == "sh":
             assert {line.partition("#")[0].strip() for line in block.splitlines()} <= SCRIPTS
+        elif kind == "python":
+            assert runs(block), block
         else:
-            assert kind in ("", "console", "pycon") or kind.startswith("{"), block
-        if not kind:
+            assert kind in DATA | {"console", "pycon"} or kind.startswith("{"), block
+        if kind in DATA:
             assert not re.search(r"^(\$|>>>) ", block, re.MULTILINE), block
     # An indented block is code as well.
     assert not re.search(r"\n\n {4,}(\$|>>>|kvm-ref) ", text)

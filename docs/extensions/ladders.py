@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The directive ``ladder``: a function's goto ladder, drawn from the model's own text."""
+"""The directives ``ladder`` and ``ladders``: goto ladders, drawn from the model's own text."""
 
 from __future__ import annotations
 
@@ -54,11 +54,34 @@ class Ladder(SphinxDirective):
             facts = in_file(name, Path(self.env.srcdir) / options["file"])
         else:
             facts = function(name, options.get("backend", ""))
-        picture = nodes.raw("", to_svg(of_model(facts)), format="html")
-        return [nodes.container("", picture, classes=["ladder"])]
+        return [_drawn(facts)]
+
+
+class Ladders(SphinxDirective):
+    """Draws all ladders that there are, a section for each file."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections."""
+        self.env.note_reread()
+        files: dict[str, dict[str, Facts]] = {}
+        for backend in backends.available():
+            for name, facts in Vocabulary.of(backends.load(backend)).items():
+                if facts.ladder:
+                    files.setdefault(facts.file, {}).setdefault(name, facts)
+        out: list[nodes.Node] = []
+        for file in sorted(files, key=lambda file: (not file.startswith("virt/"), file)):
+            section = nodes.section("", nodes.title(file, file), ids=[nodes.make_id(file)], names=[file])
+            section += [_drawn(facts) for facts in files[file].values()]
+            out.append(section)
+        return out
+
+
+def _drawn(facts: Facts) -> nodes.Node:
+    return nodes.container("", nodes.raw("", to_svg(of_model(facts)), format="html"), classes=["ladder"])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directive."""
     app.add_directive("ladder", Ladder)
+    app.add_directive("ladders", Ladders)
     return {"parallel_read_safe": True}
