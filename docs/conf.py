@@ -36,7 +36,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!kvm_ref\.).*"),
     # Named in signatures, but not for users.
     ("py:class", r"kvm_ref\.kernel\._StaticsByClass"),
-    ("py:class", r"kvm_ref\.(plans|judges\.index|tree\.(evidence|bodies|program|defects))\.\w+"),
+    ("py:class", r"kvm_ref\.(plans|judges\.index|tree\.\w+)\.\w+"),
 ]
 default_role = "code"
 highlight_language = "none"
