@@ -20,6 +20,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
@@ -110,10 +111,19 @@ def _lines(file: str) -> list[str]:
     return linecache.getlines(file)
 
 
+# Python 3.11 counts how deep ast.parse() is for all threads together, and gives up if two are at it.
+_PARSING = threading.Lock()
+
+
+def _parse(text: str) -> ast.Module:
+    with _PARSING:
+        return ast.parse(text)
+
+
 @functools.cache
 def _functions(file: str) -> dict[int, ast.FunctionDef]:
     # The functions of a file, each by the line that its code object gives as its first.
-    nodes = ast.walk(ast.parse("".join(_lines(file))))
+    nodes = ast.walk(_parse("".join(_lines(file))))
     functions = [n for n in nodes if isinstance(n, ast.FunctionDef)]
     return {n.decorator_list[0].lineno if n.decorator_list else n.lineno: n for n in functions}
 
@@ -134,7 +144,7 @@ def _function(file: str, line: int) -> ast.FunctionDef | None:
     text = "".join(lines[: next(ends, None)])
     try:
         # Lines keep their numbers.
-        tree = ast.parse("\n" * (line - 1) + text)
+        tree = _parse("\n" * (line - 1) + text)
     except SyntaxError:
         return _functions(file).get(line)
     return tree.body[0] if isinstance(tree.body[0], ast.FunctionDef) else None

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import ast
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -215,3 +219,25 @@ def test_as_json() -> None:
         {"block": [{"leave": "loop"}]},
     ]
     assert [call.name for call in calls_of(done)] == ["a", "x", "b", "c"]
+
+
+def test_threads_parse_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python 3.11 ast.parse() fails at times if another thread is at it; so no two ever are."""
+    parse = ast.parse
+    inside = threading.Semaphore(1)
+    met: list[bool] = []
+
+    def slowly(text: str) -> ast.Module:
+        alone = inside.acquire(blocking=False)
+        met.append(not alone)
+        time.sleep(0.01)
+        if alone:
+            inside.release()
+        return parse(text)
+
+    with ThreadPoolExecutor(4) as pool, monkeypatch.context() as patched:
+        patched.setattr(ast, "parse", slowly)
+        texts = list(pool.map(Text, [both, both, both, both, both]))
+    assert all(text.node for text in texts)
+    assert len(met) > 4
+    assert not any(met)
