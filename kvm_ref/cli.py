@@ -222,7 +222,7 @@ def parser() -> Parser:
     p.add_argument(
         "--backend", default="", metavar="NAME", help="the architecture, where several have the function"
     )
-    add_format(p, "text", "json", "dot", "mermaid")
+    add_format(p, "text", "json", "dot", "mermaid", "svg")
 
     p = command("list", "list what there is", "  kvm-ref list faults --backend riscv\n  kvm-ref list commits")
     p.add_argument("what", metavar="|".join(LISTS), type=_choice("list", LISTS), help="what to list")

@@ -227,7 +227,7 @@ def _progress(done: int, count: int) -> None:
 
 def ladder(args: argparse.Namespace) -> int:
     """Show a function's ladder."""
-    from kvm_ref import picture
+    from kvm_ref import drawing, picture
 
     known: dict[str, Any] = {}
     for name in [args.backend] if args.backend else list(backends.available()):
@@ -235,11 +235,11 @@ def ladder(args: argparse.Namespace) -> int:
             known.setdefault(function, facts)
     if args.function not in known:
         raise Misuse(f"unknown function {args.function!r}{nearest(args.function, known)}")
-    shown = picture.of_model(known[args.function])
+    shown = drawing.of_model(known[args.function])
     if args.format == "json":
-        _print_json(picture.to_json(shown))
+        _print_json(drawing.to_json(shown))
     else:
-        _print({"text": picture.text, "dot": picture.dot, "mermaid": picture.mermaid}[args.format](shown))
+        _print(picture.FORMATS[args.format](shown))
     return 0
 
 

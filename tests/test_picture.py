@@ -10,7 +10,7 @@ import pytest
 from command_line import Command
 
 from kvm_ref import backend as backends
-from kvm_ref import picture
+from kvm_ref import drawing, picture
 from kvm_ref.calls import Block, Branch, Call, Leave, Loop
 from kvm_ref.vocabulary import Facts, Vocabulary
 
@@ -121,7 +121,7 @@ def test_undoing_in_words() -> None:
         Branch(((), ())),
         Block((Leave(turn=False),)),
     )
-    assert list(picture._undo(done)) == [
+    assert list(drawing.undo(done)) == [
         "a();",
         "for each:",
         "    perhaps:",
@@ -142,7 +142,7 @@ def edges(lines: list[str]) -> set[tuple[str, str]]:
 
 def test_dot_of_kvm_init() -> None:
     """Steps in order to the end; each step's label; labels in order down to the return."""
-    lines = list(picture.dot(picture.of_model(kvm_init())))
+    lines = list(picture.dot(drawing.of_model(kvm_init())))
     labels = {m[1]: json.loads(m[2]) for line in lines if (m := NODE.match(line))}
     steps = [f"step{n}" for n in range(6)]
     marks = [f"label{n}" for n in range(6)]
@@ -159,7 +159,7 @@ def test_dot_of_kvm_init() -> None:
 def test_every_dot_graph_is_well_formed() -> None:
     """Braces, quotes and semicolons are in their places; every edge is between nodes that there are."""
     for name, facts in every():
-        lines = list(picture.dot(picture.of_model(facts)))
+        lines = list(picture.dot(drawing.of_model(facts)))
         assert lines[0] == f'digraph "{facts.name}" {{', name
         assert lines[-1] == "}"
         nodes = {m[1] for line in lines if (m := NODE.match(line)) and json.loads(m[2])}
@@ -175,7 +175,7 @@ def test_every_mermaid_chart_is_well_formed() -> None:
     node = re.compile(r"  (\w+)(?:\(\[[\w ]+\]\)|\[\"((?:[^\"<>]|<br/>)*)\"\])")
     edge = re.compile(r"  (\w+) (?:-->|-\. (?:goto|return) \.->) (\w+)")
     for name, facts in every():
-        lines = list(picture.mermaid(picture.of_model(facts)))
+        lines = list(picture.mermaid(drawing.of_model(facts)))
         assert lines[0] == "flowchart TD"
         nodes = {m[1] for line in lines[1:] if (m := node.fullmatch(line))}
         ends = [m.groups() for line in lines[1:] if (m := edge.fullmatch(line))]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from kvm_ref import backend as backends
 from kvm_ref import picture
 from kvm_ref.backend import Backend
+from kvm_ref.drawing import to_json
 from kvm_ref.fault import Fault
 from kvm_ref.fault import parse as parse_fault
 from kvm_ref.misuse import Misuse, nearest
@@ -128,9 +129,9 @@ def ladder(args: argparse.Namespace) -> int:
         raise Misuse(str(found.program.errors[args.function]))
     shown = drawing(code)
     if args.format == "json":
-        _json(picture.to_json(shown))
+        _json(to_json(shown))
     else:
-        _print({"text": picture.text, "dot": picture.dot, "mermaid": picture.mermaid}[args.format](shown))
+        _print(picture.FORMATS[args.format](shown))
     return 0
 
 

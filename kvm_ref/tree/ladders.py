@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kvm_ref import calls
-from kvm_ref.picture import Drawing
+from kvm_ref.drawing import Drawing
 from kvm_ref.reading import Jump, Label, Ladder
 from kvm_ref.tree.operations import Asm, Call, Code, Goto, Operation, Return
 

@@ -91,7 +91,7 @@ def add(command: Command) -> None:
 
     p = command("ladder", "show a function's goto ladder as the text has it", _LADDER, among)
     _of_tree(p)
-    add_format(p, "text", "json", "dot", "mermaid")
+    add_format(p, "text", "json", "dot", "mermaid", "svg")
 
     p = command("audit", "look for what unwinds wrongly in any C file, without a model", _AUDIT, among)
     p.add_argument("files", nargs="+", metavar="FILE.c", help="C files")
