@@ -153,7 +153,8 @@ def parser() -> Parser:
         "  kvm-ref run --backend x86-svm --fail alloc_cpumask_var_node#3 load\n"
         "  kvm-ref run --backend arm64 --param kvm-arm.mode=protected load\n"
         "  kvm-ref run --scenario other-hypervisor-second\n"
-        "  kvm-ref run --reboot-at register_syscore load --format json",
+        "  kvm-ref run --reboot-at register_syscore load --format json\n"
+        "  kvm-ref run --format perfetto load create-vm > open-it-in-ui.perfetto.dev.json",
     )
     p.add_argument("--backend", default="x86-svm", metavar="NAME", help="the architecture (default: x86-svm)")
     _machine(p)
@@ -171,7 +172,7 @@ def parser() -> Parser:
         metavar="FUNCTION",
         help="the system goes down while this call runs: FUNCTION[#NTH][@CPU]",
     )
-    add_format(p, "text", "json", "function_graph")
+    add_format(p, "text", "json", "function_graph", "perfetto")
     _named(p)
     p.add_argument("verbs", nargs="*", metavar="VERB", help="what to do, in order (kvm-ref list verbs)")
 

@@ -166,6 +166,10 @@ def run(args: argparse.Namespace) -> int:
         data["findings"] = [f.to_json() for f in findings]
         data["idle"] = [str(f) for f in done.idle]
         _print_json(data)
+    elif args.format == "perfetto":
+        from kvm_ref import perfetto
+
+        _print_json(perfetto.to_json(done.trace, findings))
     elif args.format == "function_graph":
         _print(text.function_graph(done.trace))
     else:
