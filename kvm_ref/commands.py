@@ -17,16 +17,14 @@ from kvm_ref import backend as backends
 from kvm_ref import fault as faults
 from kvm_ref import report, text
 from kvm_ref.backend import Backend
-from kvm_ref.blame import Blame
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
-from kvm_ref.judges import Finding, judge_all
+from kvm_ref.judged import judge
 from kvm_ref.linux.module import find, resolve
 from kvm_ref.matrix import VERBS, Matrix
 from kvm_ref.matrix import run as run_matrix
 from kvm_ref.misuse import Misuse, nearest, unreadable
 from kvm_ref.plans import scenarios
-from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario, commits_of
 from kvm_ref.scenario import run as run_scenario
 from kvm_ref.scenarios import Named, named
@@ -149,18 +147,7 @@ def run(args: argparse.Namespace) -> int:
     scenario = _scenario(args, backend, args.verbs, plan)
     done = run_scenario(scenario, backend)
     _note_unknown(args, [backend])
-    vocabulary = Vocabulary.of(backend)
-
-    def again(commit: str) -> Sequence[Finding]:
-        mended = attrs.evolve(scenario, commits={**scenario.commits, commit: True})
-        return judge_all(run_scenario(mended, backend).trace, vocabulary)
-
-    findings = Blame(scenario.commits)(
-        judge_all(done.trace, vocabulary),
-        again,
-        fault=" ".join(map(str, plan)),
-        command=command(scenario),
-    )
+    findings = judge(done, backend).findings
     if args.format == "json":
         data = done.trace.to_json()
         data["findings"] = [f.to_json() for f in findings]

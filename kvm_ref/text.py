@@ -84,6 +84,11 @@ def _returned(text: str, value: object, colour: bool) -> str:
 
 def tree(events: Sequence[Event], colour: bool = False) -> Iterator[str]:
     """Yield a line for each event: CPU, task, and the call; a call without inner events in one line."""
+    return (line for _, line in numbered(events, colour))
+
+
+def numbered(events: Sequence[Event], colour: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield the lines of the tree, each with the place of its event, or of the first of its two."""
     skip = False
     for n, event in enumerate(events):
         if skip:
@@ -93,7 +98,7 @@ def tree(events: Sequence[Event], colour: bool = False) -> Iterator[str]:
         leaf = None
         if event[0] == "enter" and follows and follows[0] == "exit" and follows[1] is event[1]:
             leaf, skip = follows, True
-        yield _line(event, leaf, colour)
+        yield n, _line(event, leaf, colour)
 
 
 def verdict(step: Step) -> str:
