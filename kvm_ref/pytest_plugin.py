@@ -97,7 +97,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             cases = list(_CASES[fixture, mark.name](mark, metafunc.config))
         except (Misuse, TypeError) as error:
             why = str(error).rpartition("() ")[2]
-            pytest.fail(f"{name}: @pytest.mark.{mark.name}: {why}", pytrace=False)
+            raise pytest.fail.Exception(f"{name}: @pytest.mark.{mark.name}: {why}", pytrace=False) from None
         metafunc.parametrize(fixture, [case for _, case in cases], ids=[i for i, _ in cases], indirect=True)
 
 
@@ -190,9 +190,10 @@ def _bases(
 
 
 def _name(scenario: Scenario, fault: str = "") -> str:
-    # What tells items apart that one test is spread over, and nothing else.
+    # What tells items apart that one test is spread over, and nothing else. Ids hold no blanks.
+    fault = fault.replace("reboot-at ", "reboot-at=").replace(" ", "+")
     params = [f"{name}={text}" for name, text in scenario.params.items()]
-    return "-".join([scenario.backend, *params, *filter(None, [fault.replace(" ", "+")])])
+    return "-".join([scenario.backend, *params, *filter(None, [fault])])
 
 
 def _machines(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
