@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 from kvm_ref.misuse import Misuse, unreadable
 
@@ -87,7 +88,7 @@ class Output:
         except (OSError, ValueError) as error:
             raise Misuse(f"cannot write {self.path!r}: {unreadable(error)}") from None
 
-    def __enter__(self) -> Output:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

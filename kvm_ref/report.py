@@ -136,7 +136,9 @@ def totals(done: Matrix, own: Sequence[Sequence[Finding]]) -> str:
     clean = sum(not some and not row.idle for row, some in zip(done.rows, own, strict=True))
     fired = sum(not r.idle for r in done.rows)
     total = len(done.rows)
-    return f"{fired} of {total} faults fired, {clean} of {total} runs clean, {len(done.labels)} labels reached"
+    return (
+        f"{fired} of {total} faults fired, {clean} of {total} runs clean, {len(done.labels)} labels reached"
+    )
 
 
 def _brief(finding: Finding) -> str:

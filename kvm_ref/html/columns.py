@@ -45,7 +45,9 @@ class Columns:
         ordered = [row for row in rows if not row.fault] + [row for row in rows if row.fault]
         counts = [_count(_fates(row)) for row in ordered]
         self.names = tuple(dict.fromkeys(name for count in counts for name in count))
-        self.most = {name: max(count[name].total() for count in counts if name in count) for name in self.names}
+        self.most = {
+            name: max(count[name].total() for count in counts if name in count) for name in self.names
+        }
 
     def cells(self, row: Row) -> list[Cell]:
         """Return a cell for each column."""

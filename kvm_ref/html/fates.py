@@ -24,9 +24,7 @@ NOT_ACQUIRED = "not acquired"
 Fate = tuple[str, str]
 
 
-def fates(
-    plan: Plan, trace: Trace, findings: Iterable[Finding], vocabulary: Vocabulary
-) -> tuple[Fate, ...]:
+def fates(plan: Plan, trace: Trace, findings: Iterable[Finding], vocabulary: Vocabulary) -> tuple[Fate, ...]:
     """Return the fate of every resource that is not "not acquired", in order of acquisition.
 
     Leaked is what the judge of leaks found to be still held; held is what was not released, and need not be.

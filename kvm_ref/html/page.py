@@ -148,12 +148,13 @@ def _table(section: _Section) -> Iterator[str]:
     yield '<colgroup><col class="fault">' + '<col class="param">' * len(params)
     yield '<col class="result"><col class="labels"><col class="retry"><col class="found">'
     yield '<col class="fate">' * len(columns.names) + "</colgroup>"
-    yield '<thead><tr><th scope="col">fault</th>' + "".join(_upright(name, "") for name in params)
+    yield f'<thead><tr><th scope="col">fault on {escape(section.backend)}</th>'
+    yield "".join(_upright(name, "") for name in params)
     for name in ("result", "labels", "retry", "found"):
         yield f'<th scope="col" class="{name}">{name}</th>'
     for name in columns.names:
         kind, _, which = name.partition(":")
-        many = f"{which} ×{columns.most[name]}" if columns.most[name] > 1 else which
+        many = f"{which} \N{MULTIPLICATION SIGN}{columns.most[name]}" if columns.most[name] > 1 else which
         yield _upright(many, kind)
     yield "</tr></thead><tbody>\n"
     for number, (row, some) in enumerate(zip(section.rows, section.own, strict=True), section.first):

@@ -34,9 +34,7 @@ class Watcher:
     def __init__(self) -> None:
         self._trees = Trees()
 
-    def __call__(
-        self, plan: Plan, trace: Trace, findings: Sequence[Finding], vocabulary: Vocabulary
-    ) -> Seen:
+    def __call__(self, plan: Plan, trace: Trace, findings: Sequence[Finding], vocabulary: Vocabulary) -> Seen:
         """Return what is to be kept of a run."""
         return Seen(
             fates(plan, trace, findings, vocabulary),
