@@ -256,6 +256,9 @@ def run(
     of_one: dict[str, list[Scenario]] = {}
     for base in bases:
         of_one.setdefault(base.backend, []).append(base)
+    for name in of_one:
+        # What other processes send back names functions that this one must know.
+        backends.load(name)
     parts = [(some, slice(n, None, jobs), edges, faults) for some in of_one.values() for n in range(jobs)]
     done = []
     if executor:

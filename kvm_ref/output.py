@@ -38,6 +38,8 @@ class Output:
                 self._reserve(self.path)
 
     def _reserve(self, path: str) -> None:
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         # A link stays a link; what it points to is written.
         self._target = target = Path(os.path.realpath(path))
         exists = target.exists()

@@ -27,7 +27,8 @@ Fate = tuple[str, str]
 def fates(plan: Plan, trace: Trace, findings: Iterable[Finding], vocabulary: Vocabulary) -> tuple[Fate, ...]:
     """Return the fate of every resource that is not "not acquired", in order of acquisition.
 
-    Leaked is what the judge of leaks found to be still held; held is what was not released, and need not be.
+    Leaked is what the judge of leaks found to be still held; held is what was not
+    released, and is no leak.
     """
     book = ledger(trace, vocabulary)
     # Without a fault all that the run acquires is of interest.

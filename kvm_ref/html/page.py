@@ -180,7 +180,8 @@ def _row(
     full = f' title="{escape(" → ".join(labels))}"' if labels else ""
     yield f'<td class="labels"{full}>{escape(" → ".join(label.rpartition(":")[2] for label in labels))}'
     bad = [errno_name(result) for result in row.retry if result != 0]
-    yield f'<td class="retry">{escape(", ".join(bad) or ("ok" if row.retry else ""))}'
+    gave = escape(", ".join(bad) or ("ok" if row.retry else ""))
+    yield f'<td class="retry" title="{gave}">{gave}'
     yield f'<td class="found">{_chips(row, own)}'
     for cell in columns.cells(row):
         count = f' data-n="{cell.count}"' if cell.count else ""
