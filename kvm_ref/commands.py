@@ -204,7 +204,7 @@ def matrix(args: argparse.Namespace) -> int:
             raise Misuse("a terminal shows no HTML: give a file, as in --format html -o matrix.html")
         done = _run_matrix(args, bases, edges=edges, faults=int(args.faults))
         _note_unknown(args, among)
-        output.write(_matrix_as(args.format, done, colour=output.colour()))
+        output.write(_matrix_as(args.format, done, colour=output.path is None and _colour()))
     return 1 if any(row.findings or row.idle for row in done.rows) else 0
 
 

@@ -66,8 +66,7 @@ class Output:
             Misuse: the file cannot take it.
         """
         if self.path is None:
-            for line in lines:
-                print(line)
+            sys.stdout.writelines(f"{line}\n" for line in lines)
             return
         text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
         with self._refusing():
@@ -77,11 +76,6 @@ class Output:
                 self._beside.write_bytes(text)
                 self._beside.replace(self._target)
                 self._beside = None
-
-    def colour(self) -> bool:
-        """Return whether a terminal shows it in colour."""
-        wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        return self.path is None and sys.stdout.isatty() and wanted
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:

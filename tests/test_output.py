@@ -82,7 +82,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    with pytest.raises(Misuse, match="cannot write '.*new': Permission denied"):
+    with pytest.raises(Misuse, match=r"cannot write '.*new': Permission denied"):
         Output(str(tmp_path / "new"))
     file = tmp_path / "file"
     file.write_text("old")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from kvm_ref.judges import Finding
 from kvm_ref.matrix import Row
 from kvm_ref.reproduce import command
 from kvm_ref.text import errno_name
+
+_OTHER = re.compile(r"[^\x00-\x7f]")
 
 
 class _Table:
@@ -87,7 +90,11 @@ def payload(rows: Sequence[Row], own: Sequence[Sequence[Finding]], columns: Sequ
         "nodes": nodes.values,
         "rows": out,
     }
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    # Half of a pair of surrogates is no character. HTML takes one that stands alone for U+FFFD; what is
+    # compared with it is to be the same.
+    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _OTHER.sub(lambda char: json.dumps(char[0])[1:-1], text)
 
 
 def shown_params(row: Row) -> dict[str, str]:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Filters the rows, moves among them by keyboard, and shows the unwind of one as a tree.
 "use strict";
-(() => {
+const start = () => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const make = (name, text, kind) => {
@@ -11,24 +11,25 @@
     return element;
   };
   const form = byId("filters"), panel = byId("panel"), unwind = byId("unwind"), words = byId("words");
-  const theme = byId("theme");
+  const theme = byId("theme"), tables = byId("tables");
+  const BATCH = 250;
 
   const rows = data.rows.map((entry, n) => {
     const [backend, fault, result, params, labels, findings, tree, command, idle, columns] = entry;
-    const element = byId("r" + n);
+    const element = byId("r" + n), section = element.closest("section");
     const found = findings.map(([id, own]) => {
       const [judge, message, resource, label, acquired, commit] = data.findings[id];
       return { judge, message, resource, label, acquired, commit, own: own === 1 };
     });
     return {
-      n, element, button: element.querySelector("button"), backend, fault: fault || "no fault", result,
+      n, element, section, button: element.querySelector("button"), backend, fault: fault || "no fault", result,
       params: data.params[params].map(([name, value]) => name + "=" + value),
       labels: labels.map((id) => data.labels[id]), found, tree,
       command: data.strings[command], idle: idle === 1, columns: data.columns[columns], text: null,
     };
   });
   const sections = [...document.querySelectorAll("section.backend")].map((element) => ({
-    element, count: element.querySelector("caption span"), backend: element.dataset.backend,
+    element, count: element.querySelector("caption span"),
   }));
 
   // Filters.
@@ -58,20 +59,33 @@
     shown = [];
     const counts = new Map();
     for (const row of rows) {
-      const hidden = !suits(row, want);
-      if (row.element.hidden !== hidden) row.element.hidden = hidden;
-      if (!hidden) {
+      if (!suits(row, want)) row.element.hidden = true;
+      else {
         shown.push(row);
-        counts.set(row.backend, (counts.get(row.backend) || 0) + 1);
+        counts.set(row.section, (counts.get(row.section) || 0) + 1);
       }
     }
     for (const section of sections) {
-      const count = counts.get(section.backend) || 0;
+      const count = counts.get(section.element) || 0;
       section.element.hidden = count === 0;
       section.count.textContent = count + (count === 1 ? " run" : " runs");
     }
     byId("count").textContent = shown.length + " of " + rows.length + " rows";
-    if (here === null || here.element.hidden) rove(shown[0] || null);
+    if (!shown.includes(here)) rove(shown[0] || null);
+    reveal(0);
+  };
+  // Cells are many: rows come into sight some at a time, so that the page answers meanwhile.
+  let turn = 0;
+  const reveal = (from) => {
+    cancelAnimationFrame(turn);
+    let n = from;
+    for (let more = 0; n < shown.length && more < BATCH; n++) {
+      if (!shown[n].element.hidden) continue;
+      shown[n].element.hidden = false;
+      more++;
+    }
+    tables.setAttribute("aria-busy", String(n < shown.length));
+    if (n < shown.length) turn = requestAnimationFrame(() => reveal(n));
   };
 
   // One row is in the order of the Tab key; arrows go to the others.
@@ -81,12 +95,13 @@
     if (here) here.button.tabIndex = 0;
   };
   const go = (row) => {
+    row.element.hidden = false;
     rove(row);
     row.button.focus();
     if (!panel.hidden) show(row);
   };
   const STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity };
-  byId("tables").addEventListener("keydown", (event) => {
+  tables.addEventListener("keydown", (event) => {
     if (!event.target.matches("tbody th button") || event.altKey || event.ctrlKey || event.metaKey) return;
     const step = STEPS[event.key];
     if (step === undefined) return;
@@ -94,7 +109,7 @@
     const to = Math.max(0, Math.min(shown.length - 1, shown.indexOf(here) + step));
     if (shown[to]) go(shown[to]);
   });
-  byId("tables").addEventListener("click", (event) => {
+  tables.addEventListener("click", (event) => {
     const element = event.target.closest("tbody tr");
     if (!element || String(getSelection()) !== "") return;
     const row = rows[Number(element.id.slice(1))];
@@ -147,7 +162,8 @@
   };
   const tell = (row) => {
     words.replaceChildren();
-    words.append(make("h3", row.found.length ? "Findings" : row.idle ? "The fault never fired" : "No findings"));
+    if (row.idle) words.append(make("h3", "The fault never fired"));
+    words.append(make("h3", row.found.length ? "Findings" : "No findings"));
     for (const finding of row.found) {
       const box = make("div", undefined, finding.own ? "finding" : "finding always");
       const line = make("p");
@@ -311,8 +327,17 @@
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
-  for (const row of rows) row.button.tabIndex = -1;
+  for (const row of rows) {
+    row.button.tabIndex = -1;
+    row.element.hidden = true;
+  }
   form.hidden = false;
   theme.parentElement.hidden = false;
   filter();
-})();
+  addEventListener("beforeprint", () => shown.forEach((row) => { row.element.hidden = false; }));
+};
+try {
+  start();
+} finally {
+  document.documentElement.classList.add("ready");
+}

@@ -143,7 +143,7 @@ def _unreached(done: Matrix) -> Iterator[str]:
 def _table(section: _Section) -> Iterator[str]:
     columns = section.columns
     params = list(dict.fromkeys(name for row in section.rows for name in row.params))
-    yield f'<section class="backend" data-backend="{escape(section.backend)}"><table>'
+    yield '<section class="backend"><table>'
     yield f"<caption>{escape(section.backend)} <span>{len(section.rows)} runs</span></caption>"
     yield '<colgroup><col class="fault">' + '<col class="param">' * len(params)
     yield '<col class="result"><col class="labels"><col class="retry"><col class="found">'

@@ -19,7 +19,19 @@ from kvm_ref.html.page import page
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ARGS = ("matrix", "--backend", "loongarch", "--backend", "x86-svm", "--cpus", "2", "load", "unload")
+ARGS = (
+    "matrix",
+    "--backend",
+    "loongarch",
+    "--backend",
+    "mips",
+    "--backend",
+    "x86-svm",
+    "--cpus",
+    "2",
+    "load",
+    "unload",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +53,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
 def opened(chromium: Browser, file: Path, **options: Any) -> Iterator[Page]:
     """Open a page; whatever it says on the console, or asks the network for, is an error."""
     context = chromium.new_context(viewport={"width": 1400, "height": 900}, **options)
+    context.set_default_timeout(60_000)
     shown = context.new_page()
     said: list[str] = []
     shown.on("console", lambda message: said.append(message.text))
@@ -54,6 +67,7 @@ def opened(chromium: Browser, file: Path, **options: Any) -> Iterator[Page]:
 
 def count(shown: Page) -> int:
     """Return how many rows are in sight, and check that the page says so."""
+    shown.wait_for_selector("#tables[aria-busy=false]", state="attached")
     seen = shown.locator("tbody tr:not([hidden])").count()
     assert shown.inner_text("#count").startswith(f"{seen} of ")
     return seen
@@ -82,12 +96,13 @@ def test_filters(chromium: Browser, matrix: tuple[Path, list[dict[str, Any]]]) -
             shown.select_option(f"[name={name}]", "")
         shown.fill("[name=text]", "MISC_reg  err_register")
         shown.select_option("[name=backend]", "loongarch")
-        assert count(shown) == 2
-        assert shown.inner_text("caption:visible") == "loongarch 2 runs"
+        # misc_register(), and what fails in it: that goes through its own label, out, first.
+        assert count(shown) == 6
+        assert shown.inner_text("caption:visible") == "loongarch 6 runs"
         shown.fill("[name=text]", "no such thing")
         assert count(shown) == 0
         shown.click("button[type=reset]")
-        shown.wait_for_function("document.querySelectorAll('tbody tr[hidden]').length === 0")
+        shown.wait_for_selector("tbody tr[hidden]", state="detached")
         assert count(shown) == len(runs)
         # What is found without a fault too is no fault's.
         shown.select_option("[name=finding]", "+")
@@ -111,7 +126,7 @@ def test_keyboard(chromium: Browser, matrix: tuple[Path, list[dict[str, Any]]]) 
         assert focused(shown) == "no fault"
         for key, at in (
             ("ArrowDown", "kvm_loongarch_init"), ("ArrowUp", "no fault"), ("ArrowUp", "no fault"),
-            ("End", "foreign-on=1"), ("Home", "no fault"), ("PageDown", "kvm_arch_enable_virtualization_cpu@1"),
+            ("End", "foreign-on=1"), ("Home", "no fault"), ("PageDown", "kvm_arch_enable_virtualization_cpu@0"),
         ):  # fmt: skip
             shown.keyboard.press(key)
             assert focused(shown) == at
@@ -162,7 +177,7 @@ def test_a_click_opens_the_unwind(chromium: Browser, matrix: tuple[Path, list[di
         assert "kvm_init:err_register" in words
         assert "b31e7c24b475" in words
         assert "leaked: debugfs:kvm" in words
-        shown.click("text=copy")
+        shown.click("#words .copy")
         shown.wait_for_selector("text=copied")
         command = shown.evaluate("navigator.clipboard.readText()")
         assert command.startswith(
@@ -182,11 +197,16 @@ def test_a_click_opens_the_unwind(chromium: Browser, matrix: tuple[Path, list[di
 
 # How far the colour of each text is from what is behind it, by the formula of WCAG 2; the least first.
 CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const known = new Map();
   const channels = (colour) => {
-    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
+    if (!known.has(colour)) {
+      canvas.clearRect(0, 0, 1, 1);
+      canvas.fillStyle = colour;
+      canvas.fillRect(0, 0, 1, 1);
+      known.set(colour, [...canvas.getImageData(0, 0, 1, 1).data]);
+    }
+    return known.get(colour);
   };
   const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
     .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
@@ -202,7 +222,8 @@ CONTRAST = """() => {
   const look = (element, style, what) => {
     const [a, b] = [light(channels(style.color)), light(channels(behind(element)))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    out.set(what + " " + element.tagName + "." + element.className, ratio);
+    const name = what + " " + element.tagName + "." + element.className;
+    out.set(name, Math.min(ratio, out.get(name) || ratio));
   };
   for (const element of document.querySelectorAll("body *")) {
     if (!element.checkVisibility() || element.closest("option, script")) continue;
@@ -224,10 +245,7 @@ def test_colours(chromium: Browser, matrix: tuple[Path, list[dict[str, Any]]], t
     for system, chosen in ((theme, ""), (other, theme)):
         with opened(chromium, matrix[0], color_scheme=system) as shown:
             shown.select_option("#theme", chosen)
-            shown.fill("[name=text]", "alloc_cpumask_var_node#2 ENOMEM")
-            shown.select_option("[name=finding]", "-")
-            shown.fill("[name=text]", "err_virt")
-            shown.select_option("[name=finding]", "")
+            shown.fill("[name=text]", "misc_register")
             shown.click("summary >> nth=0")
             shown.click("tbody tr:not([hidden]) >> nth=3")
             backgrounds.append(shown.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -314,13 +332,13 @@ def test_hostile_names(chromium: Browser, tmp_path: Path) -> None:
         shown.select_option("[name=backend]", said)
         shown.fill("[name=text]", "onerror=window.broken")
         shown.click("tbody tr:not([hidden]) >> nth=1")
-        assert "never fired" in shown.inner_text("#words")
+        assert "The fault never fired" in shown.inner_text("#words")
 
 
 def test_four_thousand_rows(chromium: Browser, tmp_path: Path) -> None:
     """The page of 4096 rows opens, filters, and shows the last of them."""
     file = tmp_path / "many.html"
-    whole = many(watched("x86-svm", "load", "unload"), 4096)
+    whole = many(watched("loongarch", "load", "unload"), 4096)
     file.write_text(page(whole))
     with opened(chromium, file) as shown:
         assert count(shown) == 4096
