@@ -11,6 +11,7 @@ from tape import Tape, vocabulary
 from kvm_ref.html.columns import Columns
 from kvm_ref.html.fates import fates
 from kvm_ref.html.seen import Watcher
+from kvm_ref.judges import Finding
 from kvm_ref.judges.leak import leak
 from kvm_ref.matrix import Matrix, run
 from kvm_ref.plans import Plan
@@ -125,6 +126,38 @@ def test_what_a_failure_gives_up_is_no_leak() -> None:
     tape.step("create-vm", -12)
     assert [f.resource for f in leak(tape.trace(), vocabulary())] == ["kmem_cache:a"]
     assert told(tape, 1) == (("kmem_cache:a", "released"),)
+
+
+def test_what_is_acquired_again_later() -> None:
+    """What the unwind released was released, though a later load acquires another and keeps it."""
+    tape = Tape()
+    tape.call("kmem_cache_create", "ptr", "a", name="a")
+    tape.call("kmem_cache_destroy", obj="a")
+    tape.step("load", -12)
+    tape.call("kmem_cache_create", "ptr", "a", name="a")
+    tape.step("load")
+    assert told(tape, 0) == (("kmem_cache:a", "released"),)
+    assert told(tape, 1) == (("kmem_cache:a", "held"),)
+
+
+def test_what_another_judge_finds_is_no_leak() -> None:
+    """A finding about something that is held, as that it was released twice before, does not make it leaked."""
+    tape = Tape()
+    tape.call("kmem_cache_create", "ptr", "a", name="a")
+    tape.step("load")
+    plan = Plan("fault", Scenario("x86-svm", ("load",)), local={0: ()})
+    finding = Finding("double_release", "released twice", 0, resource="kmem_cache:a")
+    assert fates(plan, tape.trace(), [finding], vocabulary()) == (("kmem_cache:a", "held"),)
+
+
+def test_a_run_without_a_fault_is_looked_at_as_a_whole() -> None:
+    """What any of its verbs acquires is told, so that the columns are complete."""
+    tape = Tape()
+    tape.step("load")
+    tape.call("kmem_cache_create", "ptr", "a", name="a")
+    tape.step("create-vm")
+    plan = Plan("", Scenario("x86-svm", ("load", "create-vm")), length=2)
+    assert fates(plan, tape.trace(), [], vocabulary()) == (("kmem_cache:a", "held"),)
 
 
 def told(tape: Tape, number: int) -> tuple[tuple[str, str], ...]:
