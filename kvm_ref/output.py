@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
@@ -49,6 +48,9 @@ class Output:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if exists and not target.is_file():
             return  # a device or a pipe takes what comes
+        # Few need it, and it takes others along.
+        import tempfile
+
         try:
             descriptor, name = tempfile.mkstemp(prefix=".kvm-ref-", dir=target.parent)
         except PermissionError:

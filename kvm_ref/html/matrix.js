@@ -210,12 +210,13 @@ const start = () => {
   };
 
   // The tree. What is not open is not made.
+  const isBad = (kind, gave) => kind !== "write" && gave !== "" && gave !== "ptr" && !/^\d/.test(gave);
   const hot = new Map();
   const isHot = (id) => {
     if (!hot.has(id)) {
       const [kind, , result, , , inner] = data.nodes[id];
       hot.set(id, kind === "inject" || kind === "goto" || kind === "warn" ||
-        data.strings[result].startsWith("-") || inner.some(isHot));
+        isBad(kind, data.strings[result]) || inner.some(isHot));
     }
     return hot.get(id);
   };
@@ -237,7 +238,7 @@ const start = () => {
     let spoken = said;
     if (gave) {
       const sign = kind === "write" || kind === "goto" ? "  " : kind === "step" || kind === "later" ? ": " : " = ";
-      what.append(make("span", sign + gave, gave.startsWith("-") ? "bad" : "gave"));
+      what.append(make("span", sign + gave, isBad(kind, gave) ? "bad" : "gave"));
       spoken += sign + gave;
     }
     if (done) {

@@ -183,6 +183,13 @@ def test_a_click_opens_the_unwind(chromium: Browser, matrix: tuple[Path, list[di
         assert command.startswith(
             "kvm-ref run --backend x86-svm --cpus 2 --param enable_virt_at_load=1 --fail misc_register"
         )
+        # What failed is marked.
+        assert set(shown.locator("#unwind .bad").all_inner_texts()) == {
+            ": -EBUSY",
+            " = -EBUSY",
+            "  -EBUSY",
+            ": -ENOENT",
+        }
         # Each click on a node opens or closes it; "expand all" leaves nothing closed.
         before = shown.locator("[role=treeitem]:visible").count()
         shown.click(".node:has-text('kvm_irqfd_exit()') >> nth=0")
@@ -193,6 +200,10 @@ def test_a_click_opens_the_unwind(chromium: Browser, matrix: tuple[Path, list[di
         assert shown.locator("[aria-expanded=false]:visible").count() == 0
         shown.click("#close")
         assert shown.is_hidden("#panel")
+        # So is a pointer that bears an error.
+        shown.fill("[name=text]", "debugfs_create_dir")
+        shown.click("tbody tr:not([hidden]) >> nth=0")
+        assert shown.locator("#unwind .bad").all_inner_texts() == [" = ERR_PTR(-12)"]
 
 
 # How far the colour of each text is from what is behind it, by the formula of WCAG 2; the least first.
