@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kvm_ref.judges.finding import Finding
-from kvm_ref.kernel import SystemState
-from kvm_ref.text import errno_name, verdict
+from kvm_ref.text import errno_name, injected, verdict
 from kvm_ref.trace import Event, Step, Trace
 
 # Two processes: the machine, whose threads are its CPUs, and who sits before it.
@@ -112,12 +111,10 @@ class _Writer:
             yield from self._lock(event)
         else:
             name = {
-                "inject": f"injected: {function} fails {errno_name(value)}",
+                "inject": f"injected: {injected(function, value)}",
                 "goto": f"goto {(args or {}).get('label')}",
                 "write": f"{function} = {value:#x}" if isinstance(value, int) else f"{function} = {value}",
             }.get(kind, f"{kind}: {function} {value}")
-            if kind == "inject" and function == "system_state":
-                name = f"injected: system_state = {SystemState(value).name}"
             more = {"function": function, **(args or {})}
             if kind == "goto":
                 more["error"] = errno_name(value)

@@ -13,7 +13,16 @@ TOP = Path(__file__).parent.parent
 SOURCES = sorted(p for d in ("kvm_ref", "arch") for p in (TOP / d).rglob("*.py"))
 LICENSED = [
     p
-    for pattern in ("**/*.py", "*.md", "*.toml", "docs/*.md", "tools/*", ".ci/run", ".gitignore")
+    for pattern in (
+        "**/*.py",
+        "*.md",
+        "*.toml",
+        "docs/*.md",
+        "kvm_ref/html/*.*",
+        "tools/*",
+        ".ci/run",
+        ".gitignore",
+    )
     for p in sorted(TOP.glob(pattern))
     if p.is_file() and not any(part.startswith(".venv") for part in p.parts)
 ]
