@@ -11,23 +11,21 @@ from tape import Tape
 from kvm_ref import backend as backends
 from kvm_ref.trace import Step
 from kvm_ref.tree.bodies import Body
+from kvm_ref.tree.cases import Cases
 from kvm_ref.tree.evidence import LIFE, Evidence
 
 
-class Taped(Evidence):
-    """The bodies of traces made by hand."""
-
-    def __init__(self, steps: Iterable[Step]) -> None:
-        self.cases = {}
-        self.locks = set()
-        self.runs = 0
-        for n, step in enumerate(steps):
-            self._add(step.events or (), f"fault-{n}", step.verbs[0])
+def taped(steps: Iterable[Step]) -> Cases:
+    """Return the bodies of traces made by hand."""
+    cases = Cases()
+    for n, step in enumerate(steps):
+        cases.add(step, f"fault-{n}")
+    return cases
 
 
 def bodies(tape: Tape) -> dict[str, list[Body]]:
     """Return the bodies of all functions."""
-    found = Taped(tape.steps).cases
+    found = taped(tape.steps).found
     return {name: [case.body for case in cases.values()] for name, cases in found.items() if cases}
 
 
@@ -55,7 +53,7 @@ def test_calls_jumps_and_locks_of_a_function() -> None:
         "g": [Body((("call", "h", -12),), -12)],
         "h": [Body((), -12)],
     }  # fmt: skip
-    assert Taped(tape.steps).locks == {"slots_lock"}
+    assert taped(tape.steps).locks == {"slots_lock"}
 
 
 def test_a_body_is_kept_once_with_the_run_that_shows_it_first() -> None:
@@ -64,7 +62,7 @@ def test_a_body_is_kept_once_with_the_run_that_shows_it_first() -> None:
     for verb, value in (("load", 0), ("unload", 0), ("suspend", -5)):
         tape.call("f", value)
         tape.step(verb)
-    found = Taped(tape.steps).cases["f"]
+    found = taped(tape.steps).found["f"]
     cases = [(case.body.value, case.fault, case.verb) for case in found.values()]
     assert cases == [(0, "fault-0", "load"), (-5, "fault-2", "suspend")]
 
@@ -129,7 +127,7 @@ def test_a_lock_outside_of_every_call_is_only_known() -> None:
     tape.leave("f")
     tape.step("load")
     tape.unrecorded("unload")
-    assert Taped(tape.steps).locks == {"kvm_lock"}
+    assert taped(tape.steps).locks == {"kvm_lock"}
     assert bodies(tape) == {"f": [Body((("goto", "None", None),), None)]}
 
 
