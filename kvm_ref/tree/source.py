@@ -12,7 +12,7 @@ import attrs
 
 from kvm_ref.misuse import Misuse, unreadable
 from kvm_ref.tree.blank import closing, masked, plain, split, uncommented
-from kvm_ref.tree.config import Config, active, integer
+from kvm_ref.tree.config import Active, Config, active, integer
 from kvm_ref.tree.files import read_text
 
 _MAKEFILE = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)", re.MULTILINE)
@@ -96,11 +96,22 @@ class File:
         self.config = config
         # What was made of it, by those who made it: syntax trees, macros.
         self.kept: dict[str, object] = {}
+        # The offset whose line was asked for last, and that line.
+        self._asked = (0, 1)
 
     @functools.cached_property
+    def _active(self) -> Active:
+        return active(uncommented(self.text), self.config, self.path)
+
+    @property
     def active(self) -> bytes:
         """The text in which comments, preprocessor lines and what they leave out are blanks."""
-        return active(uncommented(self.text), self.config, self.path)
+        return self._active.text
+
+    @property
+    def defines(self) -> tuple[tuple[int, bytes], ...]:
+        """The active ``#define`` lines without comments, each with its offset."""
+        return self._active.defines
 
     @functools.cached_property
     def _bare(self) -> bytes:
@@ -122,7 +133,7 @@ class File:
         return Function(
             name=name,
             path=self.path,
-            line=self._line(start),
+            line=self.line(start),
             text=self.active[start:end],
             raw=self.text[start:end],
             params=_params(self._bare, head),
@@ -141,7 +152,7 @@ class File:
                 continue
             for found in _MEMBER.finditer(self._bare, block.opened, block.closed + 1):
                 if found[2] not in _NO_NAME:
-                    line = self._line(found.start(1))
+                    line = self.line(found.start(1))
                     out.setdefault(found[1].decode(), []).append((found[2].decode(), line))
         return out
 
@@ -190,7 +201,7 @@ class File:
         end = len(bare.rstrip())
         if depth:
             head = self._head(_Block(max(start, bare.rfind(b";", start, opened) + 1), opened, end))
-            inside = f"{head.name}()" if head else f"the braces of line {self._line(opened)}"
+            inside = f"{head.name}()" if head else f"the braces of line {self.line(opened)}"
             raise self._wrong(end, f"cut off inside {inside}")
         rest = bare[max(start, bare.rfind(b";", start) + 1) :]
         if _BEGUN.match(rest) or rest.count(b"(") > rest.count(b")"):
@@ -225,11 +236,16 @@ class File:
             return _Head(at + start, name, returns, at + opened, at + done - 1)
         return None
 
-    def _line(self, offset: int) -> int:
-        return self.text.count(b"\n", 0, offset) + 1
+    def line(self, offset: int) -> int:
+        """Return the line of an offset."""
+        # Who asks for many goes forward, mostly.
+        done, line = self._asked if self._asked[0] <= offset else (0, 1)
+        line += self.text.count(b"\n", done, offset)
+        self._asked = offset, line
+        return line
 
     def _wrong(self, offset: int, what: str) -> Misuse:
-        return Misuse(f"{self.path}:{self._line(offset)}: {what}")
+        return Misuse(f"{self.path}:{self.line(offset)}: {what}")
 
 
 def _type(text: bytes) -> str:
