@@ -16,9 +16,9 @@ from kvm_ref.tree.locks import is_lock
 from kvm_ref.tree.macros import macros
 from kvm_ref.tree.mentions import Mentions
 from kvm_ref.tree.operations import Call, Code, Operation
-from kvm_ref.tree.parse import Parsed, ParseError, parse
+from kvm_ref.tree.parse import ParseError
+from kvm_ref.tree.reader import read
 from kvm_ref.tree.source import File, Function
-from kvm_ref.tree.statements import lower
 from kvm_ref.tree.values import Memory, Pointer, Value
 
 _OPTION = re.compile(rb"\bIS_(?:ENABLED|REACHABLE|BUILTIN|MODULE)\s*\(\s*(\w+)")
@@ -121,7 +121,7 @@ class Program:
         if function is None:
             return None
         try:
-            return lower(_parsed(self._where.get(name), function), self.config, self.spoken, self._where)
+            return read(self._where.get(name), function, self.config, self.spoken, self._where)
         except ParseError as error:
             self.errors[name] = error
             return None
@@ -148,16 +148,6 @@ class Program:
         return {
             name: value for file in sources for name, value in file.statics().items() if value is not None
         }
-
-
-def _parsed(file: File | None, function: Function) -> Parsed:
-    # Backends share files, and what was read of them.
-    known = file.kept.get(f"{function.name}()") if file else None
-    if not isinstance(known, Parsed):
-        known = parse(function)
-        if file:
-            file.kept[f"{function.name}()"] = known
-    return known
 
 
 class Interest:

@@ -53,7 +53,7 @@ class Scopes(Lowering):
     """The blocks of one function, on the way through it."""
 
     def __init__(
-        self, parsed: Parsed, config: Config, spoken: frozenset[str], functions: Container[str]
+        self, parsed: Parsed, config: Config, spoken: Container[str], functions: Container[str]
     ) -> None:
         params = tuple(parsed.function.params)
         super().__init__(parsed.source, lambda node: line_of(parsed, node), config, params, spoken, functions)
