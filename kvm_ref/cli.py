@@ -153,7 +153,8 @@ def parser() -> Parser:
         "  kvm-ref run --backend x86-svm --fail alloc_cpumask_var_node#3 load\n"
         "  kvm-ref run --backend arm64 --param kvm-arm.mode=protected load\n"
         "  kvm-ref run --scenario other-hypervisor-second\n"
-        "  kvm-ref run --reboot-at register_syscore load --format json",
+        "  kvm-ref run --reboot-at register_syscore load --format json\n"
+        "  kvm-ref run --format perfetto load create-vm > open-it-in-ui.perfetto.dev.json",
     )
     p.add_argument("--backend", default="x86-svm", metavar="NAME", help="the architecture (default: x86-svm)")
     _machine(p)
@@ -171,7 +172,7 @@ def parser() -> Parser:
         metavar="FUNCTION",
         help="the system goes down while this call runs: FUNCTION[#NTH][@CPU]",
     )
-    add_format(p, "text", "json", "function_graph")
+    add_format(p, "text", "json", "function_graph", "perfetto")
     _named(p)
     p.add_argument("verbs", nargs="*", metavar="VERB", help="what to do, in order (kvm-ref list verbs)")
 
@@ -183,7 +184,8 @@ def parser() -> Parser:
         "  kvm-ref matrix --backend x86-svm --cpus 64 --fail-cpus edges --jobs 2 load\n"
         "  kvm-ref matrix --backend x86-svm -- load create-vm offline=2 close-vm unload\n"
         "  kvm-ref matrix --backend riscv --faults 2 load create-vm close-vm unload\n"
-        "  kvm-ref matrix --format ktap",
+        "  kvm-ref matrix --format ktap\n"
+        "  kvm-ref matrix --format html -o matrix.html",
     )
     p.add_argument(
         "--backend",
@@ -207,7 +209,13 @@ def parser() -> Parser:
         help="how many calls fail in one run; 2 makes every pair, also on the way back (default: 1)",
     )
     p.add_argument("--jobs", default="1", metavar="N", help="processes of this machine (default: 1)")
-    add_format(p, "text", "json", "ktap")
+    add_format(p, "text", "json", "ktap", "html")
+    p.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write it to a file; html needs one, or a pipe (default: -, which is stdout)",
+    )
     _named(p)
     p.add_argument(
         "verbs", nargs="*", metavar="VERB", help="what to do, in order (default: load unload load unload)"

@@ -17,16 +17,15 @@ from kvm_ref import backend as backends
 from kvm_ref import fault as faults
 from kvm_ref import report, text
 from kvm_ref.backend import Backend
-from kvm_ref.blame import Blame
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
-from kvm_ref.judges import Finding, judge_all
+from kvm_ref.judged import judge
 from kvm_ref.linux.module import find, resolve
 from kvm_ref.matrix import VERBS, Matrix
 from kvm_ref.matrix import run as run_matrix
 from kvm_ref.misuse import Misuse, nearest, unreadable
+from kvm_ref.output import Output
 from kvm_ref.plans import scenarios
-from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario, commits_of
 from kvm_ref.scenario import run as run_scenario
 from kvm_ref.scenarios import Named, named
@@ -149,23 +148,16 @@ def run(args: argparse.Namespace) -> int:
     scenario = _scenario(args, backend, args.verbs, plan)
     done = run_scenario(scenario, backend)
     _note_unknown(args, [backend])
-    vocabulary = Vocabulary.of(backend)
-
-    def again(commit: str) -> Sequence[Finding]:
-        mended = attrs.evolve(scenario, commits={**scenario.commits, commit: True})
-        return judge_all(run_scenario(mended, backend).trace, vocabulary)
-
-    findings = Blame(scenario.commits)(
-        judge_all(done.trace, vocabulary),
-        again,
-        fault=" ".join(map(str, plan)),
-        command=command(scenario),
-    )
+    findings = judge(done, backend).findings
     if args.format == "json":
         data = done.trace.to_json()
         data["findings"] = [f.to_json() for f in findings]
         data["idle"] = [str(f) for f in done.idle]
         _print_json(data)
+    elif args.format == "perfetto":
+        from kvm_ref import perfetto
+
+        _print_json(perfetto.to_json(done.trace, findings))
     elif args.format == "function_graph":
         _print(text.function_graph(done.trace))
     else:
@@ -198,26 +190,43 @@ def matrix(args: argparse.Namespace) -> int:
     edges = args.fail_cpus == "edges"
     if args.faults not in ("1", "2"):
         raise Misuse(f"malformed --faults {args.faults!r}: expected 1, or 2 for every pair")
-    faults = int(args.faults)
-    done: Matrix
-    progress = _progress if sys.stderr.isatty() else None
-    if int(args.jobs) > 1:
-        from concurrent.futures import ProcessPoolExecutor
-
-        with ProcessPoolExecutor(int(args.jobs)) as executor:
-            done = run_matrix(
-                bases, executor, jobs=int(args.jobs), edges=edges, faults=faults, progress=progress
-            )
-    else:
-        done = run_matrix(bases, edges=edges, faults=faults, progress=progress)
-    _note_unknown(args, among)
-    if args.format == "json":
-        _print_json(done.to_json())
-    elif args.format == "ktap":
-        _print(report.ktap(done))
-    else:
-        _print(report.matrix(done, colour=_colour()))
+    with Output(args.output) as output:
+        if args.format == "html" and output.path is None and sys.stdout.isatty():
+            raise Misuse("a terminal shows no HTML: give a file, as in --format html -o matrix.html")
+        done = _run_matrix(args, bases, edges=edges, faults=int(args.faults))
+        _note_unknown(args, among)
+        output.write(_matrix_as(args.format, done, colour=output.path is None and _colour()))
     return 1 if any(row.findings or row.idle for row in done.rows) else 0
+
+
+def _run_matrix(args: argparse.Namespace, bases: Sequence[Scenario], *, edges: bool, faults: int) -> Matrix:
+    progress = _progress if sys.stderr.isatty() else None
+    watch = None
+    if args.format == "html":
+        from kvm_ref.html.seen import Watcher
+
+        watch = Watcher
+    if int(args.jobs) == 1:
+        return run_matrix(bases, edges=edges, faults=faults, progress=progress, watch=watch)
+    from concurrent.futures import ProcessPoolExecutor
+
+    jobs = int(args.jobs)
+    with ProcessPoolExecutor(jobs) as executor:
+        return run_matrix(
+            bases, executor, jobs=jobs, edges=edges, faults=faults, progress=progress, watch=watch
+        )
+
+
+def _matrix_as(form: str, done: Matrix, *, colour: bool) -> Iterable[str]:
+    if form == "json":
+        return [json.dumps(done.to_json(), indent=1)]
+    if form == "ktap":
+        return report.ktap(done)
+    if form == "html":
+        from kvm_ref.html.page import page
+
+        return [page(done)]
+    return report.matrix(done, colour=colour)
 
 
 def _progress(done: int, count: int) -> None:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FORMAT = "kvm-ref-matrix/1"
 VERBS = ("load", "unload", "load", "unload")
 
+# Keeps of a run what a reader wants to see besides its row: its plan, its trace, what was found.
+Watch = Callable[[Plan, Trace, Sequence[Finding], Vocabulary], Any]
+
 
 @attrs.frozen
 class Row:
@@ -50,6 +53,7 @@ class Row:
         findings: what the judges found.
         idle: the fault never fired.
         params: the parameters that were given, as the kernel reads them.
+        seen: what was to be kept of the run besides, see `run`; or None.
     """
 
     scenario: Scenario
@@ -61,6 +65,7 @@ class Row:
     findings: tuple[Finding, ...]
     idle: bool
     params: dict[str, Any]
+    seen: Any = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as the matrix's JSON holds it."""
@@ -103,6 +108,7 @@ def row_of(
     findings: Iterable[Finding],
     vocabulary: Vocabulary,
     params: dict[str, Any],
+    seen: Any = None,
 ) -> Row:
     """Make the row of one run."""
     results = tuple([r for step in trace.steps for r in step.results])
@@ -118,6 +124,7 @@ def row_of(
         findings=tuple(findings),
         idle=not fired,
         params=params,
+        seen=seen,
     )
 
 
@@ -134,8 +141,9 @@ def _goto(event: Event) -> str:
 class _Part:
     """Runs and judges a part of the matrix of one scenario."""
 
-    def __init__(self, base: Scenario, blame: Blame, other: _Part | None) -> None:
+    def __init__(self, base: Scenario, blame: Blame, other: _Part | None, watch: Watch | None) -> None:
         self.base = base
+        self.watch = watch
         self.backend = backends.load(base.backend)
         self.vocabulary = Vocabulary.of(self.backend)
         self.replay: Replay = Replay(base, self.backend, other.replay if other else None)
@@ -166,7 +174,9 @@ class _Part:
                 fault=plan.text,
                 command=command(whole),
             )
-        self.rows.append((plan.order, row_of(plan, trace, fired, findings, self.vocabulary, self.params)))
+        seen = self.watch(plan, trace, findings, self.vocabulary) if self.watch else None
+        row = row_of(plan, trace, fired, findings, self.vocabulary, self.params, seen)
+        self.rows.append((plan.order, row))
 
     def _again(
         self, whole: Scenario, local: Local, trace: Trace, findings: list[Finding], commit: str
@@ -190,6 +200,7 @@ def rows_of(
     edges: bool,
     faults: int,
     progress: Callable[[int, int], None] | None = None,
+    watch: Callable[[], Watch] | None = None,
 ) -> list[tuple[Rows, Reached]]:
     """Run and judge a part of the matrix of each scenario; a worker process does this.
 
@@ -198,10 +209,11 @@ def rows_of(
     """
     parts: list[_Part] = []
     blame = Blame(bases[0].commits)
+    watcher = watch() if watch else None
     alike: dict[Fault | None, list[tuple[_Part, Plan]]] = {}
     count = 0
     for base in bases:
-        part = _Part(base, blame, parts[0] if parts else None)
+        part = _Part(base, blame, parts[0] if parts else None, watcher)
         parts.append(part)
         for plan in plans(base, part.backend, part.replay, edges=edges, faults=faults, wanted=wanted):
             alike.setdefault(plan.first, []).append((part, plan))
@@ -225,6 +237,7 @@ def run(
     edges: bool = False,
     faults: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    watch: Callable[[], Watch] | None = None,
 ) -> Matrix:
     """Run and judge every fault of every scenario, or every pair of faults.
 
@@ -235,6 +248,7 @@ def run(
         edges: of calls that are repeated for each CPU, fail only the first and the last.
         faults: how many faults a run has at most, 1 or 2.
         progress: is told now and then how much is done, and of how much: runs, or parts.
+        watch: makes what keeps of each run what is to be in `Row.seen`; one for each part.
 
     Raises:
         Misuse: something in a scenario does not exist.
@@ -242,15 +256,18 @@ def run(
     of_one: dict[str, list[Scenario]] = {}
     for base in bases:
         of_one.setdefault(base.backend, []).append(base)
+    for name in of_one:
+        # What other processes send back names functions that this one must know.
+        backends.load(name)
     parts = [(some, slice(n, None, jobs), edges, faults) for some in of_one.values() for n in range(jobs)]
     done = []
     if executor:
-        for n, future in enumerate([executor.submit(rows_of, *part) for part in parts], 1):
+        for n, future in enumerate([executor.submit(rows_of, *part, None, watch) for part in parts], 1):
             done.append(future.result())
             if progress:
                 progress(n, len(parts))
     else:
-        done += [rows_of(*part, progress) for part in parts]
+        done += [rows_of(*part, progress, watch) for part in parts]
     rows: list[Row] = []
     reached: list[Reached] = []
     for n in range(0, len(done), jobs):

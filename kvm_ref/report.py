@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 WIDTH = 100
 
 
-def _settings(scenario: Scenario) -> str:
+def settings(scenario: Scenario) -> str:
+    """Write what a scenario sets: parameters, features of the CPUs, commits."""
     words = [f"{name}={value}" for name, value in scenario.params.items()]
     words += [f"{name}={int(on)}" for name, on in scenario.features.items()]
     words += [f"{'with' if on else 'without'} {commit}" for commit, on in scenario.commits.items()]
@@ -32,9 +33,9 @@ def _settings(scenario: Scenario) -> str:
 def run(scenario: Scenario, done: Run, findings: Sequence[Finding], *, colour: bool = False) -> Iterator[str]:
     """Yield a run as text: the calls of each verb, what is left, and what the judges found."""
     online = scenario.cpus.online
-    settings = _settings(scenario)
+    given = settings(scenario)
     kernel = done.trace.source["kernel"]
-    yield f"# {scenario.backend}, Linux {kernel}, CPUs {format_list(online)}{', ' + settings if settings else ''}"
+    yield f"# {scenario.backend}, Linux {kernel}, CPUs {format_list(online)}{', ' + given if given else ''}"
     for fault in scenario.faults:
         yield f"# fault: {fault}"
     yield "# CPU  TASK      CALLS"
@@ -80,7 +81,8 @@ def _end(text: str, width: int) -> str:
     return "…" + text[len(text) - width + 1 :] if width > 1 else ""
 
 
-def _machine(row: Row) -> tuple[object, ...]:
+def machine(row: Row) -> tuple[object, ...]:
+    """Return what tells the machine of a row from that of others in its matrix."""
     return (row.scenario.backend, *row.scenario.params.items())
 
 
@@ -97,12 +99,46 @@ def _row(row: Row, findings: Sequence[Finding]) -> str:
 
 def _alike(finding: Finding) -> tuple[str, ...]:
     # On another CPU, with another one of its kind, or through another label it is the same finding.
-    return (finding.judge, _unnumbered(finding.resource), finding.commit)
+    return (finding.judge, unnumbered(finding.resource), finding.commit)
 
 
 @functools.lru_cache(maxsize=4096)
-def _unnumbered(resource: str) -> str:
-    return re.sub(r"[#@]\d+$", "", resource)
+def unnumbered(resource: str) -> str:
+    """Return the name that a resource shares with those of its kind: of other CPUs, or made later."""
+    return re.sub(r"([#@]|(?<=:cpu))\d+$", "", resource)
+
+
+def added(done: Matrix) -> list[list[Finding]]:
+    """Return of each row what is found because of its fault: not found without one."""
+    standing = {machine(row): {_alike(f) for f in row.findings} for row in done.rows if not row.fault}
+    return [
+        [f for f in row.findings if not row.fault or _alike(f) not in standing.get(machine(row), ())]
+        for row in done.rows
+    ]
+
+
+def kinds(done: Matrix) -> list[list[tuple[Row, Finding]]]:
+    """Return the findings of a matrix, with those together that are alike and of one backend."""
+    alike: dict[tuple[str, ...], list[tuple[Row, Finding]]] = {}
+    for row in done.rows:
+        for finding in row.findings:
+            alike.setdefault((row.scenario.backend, *_alike(finding)), []).append((row, finding))
+    return list(alike.values())
+
+
+def totals(done: Matrix, own: Sequence[Sequence[Finding]]) -> str:
+    """Write in one line how many faults fired, runs are clean, and labels were reached.
+
+    Args:
+        done: the matrix.
+        own: what `added` gave of it.
+    """
+    clean = sum(not some and not row.idle for row, some in zip(done.rows, own, strict=True))
+    fired = sum(not r.idle for r in done.rows)
+    total = len(done.rows)
+    return (
+        f"{fired} of {total} faults fired, {clean} of {total} runs clean, {len(done.labels)} labels reached"
+    )
 
 
 def _brief(finding: Finding) -> str:
@@ -112,21 +148,15 @@ def _brief(finding: Finding) -> str:
 def matrix(done: Matrix, *, colour: bool = False) -> Iterator[str]:
     """Yield a matrix as text: a line a fault, each finding once, and a summary."""
     yield f"{'backend':<9} v {'fault':<40} {'result':<11} first goto, findings"
-    standing = {_machine(row): {_alike(f) for f in row.findings} for row in done.rows if not row.fault}
-    own = [
-        [f for f in row.findings if not row.fault or _alike(f) not in standing.get(_machine(row), ())]
-        for row in done.rows
-    ]
+    own = added(done)
     yield from (_row(row, some) for row, some in zip(done.rows, own, strict=True))
-    alike: dict[tuple[str, ...], list[tuple[Row, Finding]]] = {}
-    for row in done.rows:
-        for finding in row.findings:
-            alike.setdefault((row.scenario.backend, *_alike(finding)), []).append((row, finding))
+    alike = kinds(done)
     yield ""
     runs = sum(bool(r.findings) for r in done.rows)
     yield f"findings: {len(alike)} kinds in {runs} of {len(done.rows)} runs"
-    for (backend, *_), some in alike.items():
+    for some in alike:
         always = ", without a fault too" if any(not row.fault for row, _ in some) else ""
+        backend = some[0][0].scenario.backend
         yield f"{backend}, in {len({id(row) for row, _ in some})} runs{always}; the first:"
         first = some[0][1]
         labels = dict.fromkeys(finding.label for _, finding in some if finding.label)
@@ -136,10 +166,7 @@ def matrix(done: Matrix, *, colour: bool = False) -> Iterator[str]:
         yield "never reached:"
         yield from (f"  {name}" for name in done.unreached)
     yield ""
-    fired = sum(not r.idle for r in done.rows)
-    clean = sum(not some and not row.idle for row, some in zip(done.rows, own, strict=True))
-    total = len(done.rows)
-    yield f"{fired} of {total} faults fired, {clean} of {total} runs clean, {len(done.labels)} labels reached"
+    yield totals(done, own)
 
 
 def ktap(done: Matrix) -> Iterator[str]:
@@ -148,8 +175,8 @@ def ktap(done: Matrix) -> Iterator[str]:
     yield f"1..{len(done.rows)}"
     passed = expected = 0
     for number, row in enumerate(done.rows, 1):
-        settings = " ".join(f"{n}={v}" for n, v in row.scenario.params.items())
-        name = " ".join(w for w in (row.scenario.backend, settings, row.fault or "no fault") if w).replace(
+        given = " ".join(f"{n}={v}" for n, v in row.scenario.params.items())
+        name = " ".join(w for w in (row.scenario.backend, given, row.fault or "no fault") if w).replace(
             "#", "\\#"
         )
         if not row.findings and not row.idle:

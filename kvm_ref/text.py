@@ -27,7 +27,8 @@ def errno_name(value: object) -> str:
 _PLACE = frozenset({"line", "file"})
 
 
-def _args(args: dict[str, Any] | None) -> str:
+def arguments(args: dict[str, Any] | None) -> str:
+    """Write what a trace tells of a call's arguments."""
     # What is acquired or released is often named by another argument too: then it is shown once.
     plain = {k: v for k, v in (args or {}).items() if k not in _PLACE and v != ""}
     obj = plain.pop("obj", None)
@@ -48,7 +49,7 @@ def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
     kind, at, function, args, value = event
     head = f"{at.cpu:>4}  {at.task:<9} {'  ' * at.depth}"
     if kind == "enter":
-        text = f"{function}({_args(args)})"
+        text = f"{function}({arguments(args)})"
         if leaf_exit is None:
             return f"{head}{text} {{{_colour(_where(args), _DIM, colour)}"
         value = leaf_exit[4]
@@ -61,10 +62,7 @@ def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
             return f"{head}}} {_colour(f'/* {function} */', _DIM, colour)}"
         return head + _returned("}", value, colour) + _colour(f"  /* {function} */", _DIM, colour)
     if kind == "inject":
-        what = f"{function} fails {errno_name(value)}"
-        if function == "system_state":
-            what = f"system_state = {SystemState(value).name}"
-        return head + _colour(f"! injected: {what}", _RED, colour)
+        return head + _colour(f"! injected: {injected(function, value)}", _RED, colour)
     if kind == "goto":
         return head + _colour(
             f"goto {(args or {}).get('label')};  /* {function}, {errno_name(value)} */", _YELLOW, colour
@@ -77,6 +75,13 @@ def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
     return f"{head}{kind} {function}"
 
 
+def injected(function: str, value: Any) -> str:
+    """Write what a fault does."""
+    if function == "system_state":
+        return f"system_state = {SystemState(value).name}"
+    return f"{function} fails {errno_name(value)}"
+
+
 def _returned(text: str, value: object, colour: bool) -> str:
     bad = (isinstance(value, int) and value < 0) or (isinstance(value, str) and value != "ptr")
     return _colour(f"{text} = {errno_name(value)}", _RED, colour and bad)
@@ -84,6 +89,11 @@ def _returned(text: str, value: object, colour: bool) -> str:
 
 def tree(events: Sequence[Event], colour: bool = False) -> Iterator[str]:
     """Yield a line for each event: CPU, task, and the call; a call without inner events in one line."""
+    return (line for _, line in numbered(events, colour))
+
+
+def numbered(events: Sequence[Event], colour: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield the lines of the tree, each with the place of its event, or of the first of its two."""
     skip = False
     for n, event in enumerate(events):
         if skip:
@@ -93,7 +103,7 @@ def tree(events: Sequence[Event], colour: bool = False) -> Iterator[str]:
         leaf = None
         if event[0] == "enter" and follows and follows[0] == "exit" and follows[1] is event[1]:
             leaf, skip = follows, True
-        yield _line(event, leaf, colour)
+        yield n, _line(event, leaf, colour)
 
 
 def verdict(step: Step) -> str:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -30,6 +33,22 @@ def test_parts_of_a_matrix_make_the_whole(
     """Whoever runs the parts, and however many there are: the same rows in the same order."""
     with executor(2) as workers:
         assert run(BASES, workers, jobs=jobs).to_json() == run(BASES).to_json()
+
+
+FRESH = """
+import json
+from concurrent.futures import ProcessPoolExecutor
+from kvm_ref.matrix import run
+from kvm_ref.scenario import Scenario
+with ProcessPoolExecutor(2) as workers:
+    print(json.dumps(run([Scenario("mips", ("load", "unload"))], workers, jobs=2).to_json()))
+"""
+
+
+def test_the_parts_come_to_a_process_that_has_run_nothing() -> None:
+    """Who only collects what others ran knows all functions of the backend, so what was not reached, too."""
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == run([Scenario("mips", ("load", "unload"))]).to_json()
 
 
 def test_a_dask_cluster() -> None:

@@ -20,6 +20,7 @@ LICENSED = [
         "docs/**/*.md",
         "docs/**/*.css",
         "docs/**/*.toml",
+        "kvm_ref/html/*.*",
         "tools/*",
         ".ci/run",
         ".gitignore",

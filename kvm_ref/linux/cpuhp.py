@@ -66,11 +66,13 @@ def cpuhp_next_state(k: Kernel, bringup: bool, st: cpuhp_cpu_state, target: int)
 
     The CPU counts as having passed the state before anything is called.
     """
-    while st.state < target if bringup else st.state > target:
-        state = st.state + 1 if bringup else st.state
-        st.state += 1 if bringup else -1
-        if not cpuhp_step_empty(k, bringup, state):
+    # C steps by one. What lies between the states that were set up is empty, and passed at once.
+    for state in sorted(k[Cpuhp].cpuhp_hp_states, reverse=not bringup):
+        ahead = st.state < state <= target if bringup else target < state <= st.state
+        if ahead and not cpuhp_step_empty(k, bringup, state):
+            st.state = state if bringup else state - 1
             return state
+    st.state = max(st.state, target) if bringup else min(st.state, target)
     return None
 
 

@@ -18,9 +18,9 @@ SPACES = bytes(10 if byte == 10 else 32 for byte in range(256))
 CONTINUED = b"\x01"
 _UNDERSCORES = bytes(10 if byte == 10 else 95 for byte in range(256))
 
-_STRING = rb'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)+\''
+_STRING = rb'"(?:[^"\\\n]++|\\.)*+"|\'(?:[^\'\\\n]++|\\.)++\''
 _QUOTED = re.compile(_STRING, re.DOTALL)
-_COMMENT = re.compile(rb"/\*.*?\*/|//[^\n]*|" + _STRING, re.DOTALL)
+_COMMENT = re.compile(rb"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\n]*+|" + _STRING, re.DOTALL)
 _PARENTHESIS = re.compile(rb"[()]")
 _BRACKET = re.compile(rb"[()\[\]{},:]")
 
@@ -162,7 +162,7 @@ def attributes(mask: bytes) -> Iterator[tuple[int, int]]:
 def plain(head: bytes) -> bytes:
     """Return the masked head of a definition in which attributes are blanks."""
     text = bytearray(_OF_FUNCTIONS.sub(lambda found: found[0].translate(SPACES), head))
-    for start, end in attributes(head):
+    for start, end in attributes(head) if b"__" in head else ():
         text[start:end] = text[start:end].translate(SPACES)
     return bytes(text)
 

@@ -11,8 +11,9 @@ import attrs
 
 from kvm_ref.backend import Backend
 from kvm_ref.tree.bodies import Difference
+from kvm_ref.tree.cases import Case
 from kvm_ref.tree.config import Config
-from kvm_ref.tree.evidence import Case, Evidence
+from kvm_ref.tree.evidence import Evidence
 from kvm_ref.tree.match import Agreement, Limit, Match
 from kvm_ref.tree.operations import Code, Goto, Return
 from kvm_ref.tree.program import Interest, Program

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import attrs
+
 from kvm_ref.misuse import Misuse, unreadable
 from kvm_ref.tree.blank import CONTINUED, SPACES
 
@@ -247,55 +249,75 @@ class _Condition:
         raise self.error()
 
 
-_DIRECTIVE = re.compile(rb"^[ \t]*#[ \t]*(\w*)((?:[^\n\\\x01]|[\\\x01].)*)", re.MULTILINE | re.DOTALL)
-_CONDITIONALS = frozenset({"if", "ifdef", "ifndef", "elif", "elifdef", "elifndef", "else", "endif"})
+_DIRECTIVE = re.compile(
+    rb"^[ \t]*#[ \t]*(\w*)((?:[^\n\\\x01]++|[\\\x01](?:\r\n|.))*+)", re.MULTILINE | re.DOTALL
+)
+_CONDITIONALS = frozenset({b"if", b"ifdef", b"ifndef", b"elif", b"elifdef", b"elifndef", b"else", b"endif"})
 _WORD = re.compile(r"[A-Za-z_]\w*")
-_SPLICED = re.compile(r"[\\\x01]\n")
+_SPLICED = re.compile(r"[\\\x01]\r?\n")
 
 
-def active(text: bytes, config: Config, path: str, *, defines: bool = False) -> bytes:
-    """Return `uncommented` text in which all preprocessor lines, and what they leave out, are blanks.
+@attrs.frozen
+class Active:
+    """What preprocessor conditions leave of a C file.
 
-    With `defines` the active ``#define`` lines stay, and what continues a line stays marked.
+    Attributes:
+        text: the text, in which all preprocessor lines, and what they leave out, are blanks.
+        defines: the ``#define`` lines, each with its offset; what continues a line stays marked.
+    """
+
+    text: bytes
+    defines: tuple[tuple[int, bytes], ...]
+
+
+def active(text: bytes, config: Config, path: str) -> Active:
+    """Return what a configuration leaves of `uncommented` text.
 
     Raises:
         Misuse: conditions do not nest, or one of them cannot be read; `path` and the line are in the message.
     """
     out: list[bytes] = []
+    defines: list[tuple[int, bytes]] = []
     # Of each #if around: whether it is in active text, whether a branch was taken, and where it stands.
     around: list[tuple[bool, bool, int]] = []
     live, done = True, 0
     for found in _DIRECTIVE.finditer(text):
         start, end = found.span()
-        out.append(text[done:start] if live else text[done:start].translate(SPACES))
-        word = found[1].decode()
-        kept = defines and live and word == "define"
-        out.append(text[start:end] if kept else text[start:end].translate(SPACES))
-        done = end
+        if live:
+            out.append(text[done:start])
+            out.append(text[start:end].translate(SPACES))
+            done = end
+        word = found[1]
         if word not in _CONDITIONALS:
+            if live and word == b"define":
+                defines.append((start, found[0]))
             continue
-        if word.startswith("if"):
+        if not live:
+            out.append(text[done:end].translate(SPACES))
+            done = end
+        kind = word.decode()
+        if kind.startswith("if"):
             outer, before, first = live, False, start
         elif around:
             outer, before, first = around.pop()
         else:
-            raise Misuse(f"{path}:{_line(text, start)}: #{word} without #if")
-        if word == "endif":
+            raise Misuse(f"{path}:{_line(text, start)}: #{kind} without #if")
+        if kind == "endif":
             live = outer
             continue
         try:
             live = (
                 outer
                 and not before
-                and _holds(word.removeprefix("el"), found[2].decode("utf-8", "replace"), config)
+                and _holds(kind.removeprefix("el"), found[2].decode("utf-8", "replace"), config)
             )
         except Misuse as error:
             raise Misuse(f"{path}:{_line(text, start)}: {error}") from None
         around.append((outer, before or live, first))
     if around:
         raise Misuse(f"{path}:{_line(text, around[-1][2])}: #if without #endif: is the file cut off?")
-    whole = b"".join([*out, text[done:]])
-    return whole if defines else whole.replace(CONTINUED, b" ")
+    out.append(text[done:])
+    return Active(b"".join(out).replace(CONTINUED, b" "), tuple(defines))
 
 
 def _holds(word: str, rest: str, config: Config) -> bool:

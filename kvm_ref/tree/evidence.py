@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -14,9 +13,8 @@ from kvm_ref.errno import KernelError
 from kvm_ref.plans import Plan, plans
 from kvm_ref.replay import Replay
 from kvm_ref.scenario import Scenario, run
-from kvm_ref.trace import At, Event, Step
-from kvm_ref.tree.bodies import Body, Item
-from kvm_ref.tree.locks import name_of
+from kvm_ref.trace import Step
+from kvm_ref.tree.cases import Cases
 
 # Together these come through every function of the model; each call in them that can fail fails once.
 LIFE = ("load", "create-vm", "offline=1", "online=1", "suspend", "close-vm", "unload", "load", "unload")
@@ -33,15 +31,6 @@ _AGAIN = (
     "online=1",
 )
 _WORDS = re.compile(r"[a-z]+|[0-9]+")
-
-
-@attrs.frozen
-class Case:
-    """A body, and the first run that shows it: the fault as text, and the verb."""
-
-    body: Body
-    fault: str
-    verb: str
 
 
 class Evidence:
@@ -61,8 +50,9 @@ class Evidence:
         faults: bool = True,
     ) -> None:
         self.backend = backend
-        self.cases: dict[str, dict[tuple[Any, ...], Case]] = {}
-        self.locks: set[str] = set()
+        self._cases = Cases()
+        self.cases = self._cases.found
+        self.locks = self._cases.locks
         self.runs = 0
         base = Scenario(backend.name, tuple(verbs), commits=dict(commits or {}))
         if not faults:
@@ -81,7 +71,7 @@ class Evidence:
         # One run without a fault.
         self.runs += 1
         for step in run(scenario, self.backend).trace.steps:
-            self._add(step.events or (), "", step.verbs[0])
+            self._cases.add(step, "")
 
     def _matrix(self, base: Scenario, *, only: frozenset[str] | None = None) -> None:
         # Every fault, or those of some functions only.
@@ -104,42 +94,7 @@ class Evidence:
             # Runs share steps; one that is kept is not seen again under another's number.
             if id(step) not in seen:
                 seen[id(step)] = step
-                self._add(step.events or (), plan.text, step.verbs[0])
-
-    def _add(self, events: Iterable[Event], fault: str, verb: str) -> None:
-        # The calls that are open: name, where, what was done in it. A call that was made to fail did not run.
-        stack: list[tuple[str, At, list[Item] | None]] = []
-        cases, locks = self.cases, self.locks
-        for kind, at, name, args, value in events:
-            if kind == "enter":
-                stack.append((name, at, []))
-            elif kind == "exit":
-                _, _, items = stack.pop()
-                if name == "cpuhp_cb":
-                    # Two tracepoints, not a call: what is between them the function around them does.
-                    if items and stack:
-                        _into(stack).extend(items)
-                    continue
-                if items is not None:
-                    seen = cases.setdefault(name, {})
-                    body = (tuple(items), value)
-                    if body not in seen:
-                        seen[body] = Case(Body(*body), fault, verb)
-                if stack:
-                    # What another task does meanwhile is not called by this one.
-                    around = stack[-1][1]
-                    if around.task == at.task and around.cpu == at.cpu:
-                        _into(stack).append(("call", name, value))
-            elif kind == "inject":
-                stack[-1] = (*stack[-1][:2], None)
-            elif kind == "goto":
-                _into(stack).append(("goto", str((args or {}).get("label")), None))
-            elif kind == "lock" or kind == "unlock":
-                # The text has the lock of whatever variable points to the structure.
-                lock = name_of(name)
-                locks.add(lock)
-                if stack:
-                    _into(stack).append((kind, lock, None))
+                self._cases.add(step, plan.text)
 
 
 def _others(base: Scenario, backend: Backend) -> Iterator[Scenario]:
@@ -159,9 +114,3 @@ def _others(base: Scenario, backend: Backend) -> Iterator[Scenario]:
                     continue
                 if differs:
                     yield attrs.evolve(short, params={param.key: value})
-
-
-def _into(stack: list[tuple[str, At, list[Item] | None]]) -> list[Item]:
-    # Where what the innermost call does is written down.
-    items = stack[-1][2]
-    return [] if items is None else items

@@ -31,7 +31,7 @@ class Loops(Scopes):
     """The loops and switches of one function."""
 
     def __init__(
-        self, parsed: Parsed, config: Config, spoken: frozenset[str], functions: Container[str]
+        self, parsed: Parsed, config: Config, spoken: Container[str], functions: Container[str]
     ) -> None:
         super().__init__(parsed, config, spoken, functions)
         self._around: list[_Around] = []

@@ -58,7 +58,7 @@ class Lowering:
         line_of: Callable[[Node], int],
         config: Config,
         params: tuple[str, ...],
-        spoken: frozenset[str],
+        spoken: Container[str],
         functions: Container[str],
     ) -> None:
         self.source = source

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 
-from kvm_ref.tree.blank import CONTINUED, uncommented
-from kvm_ref.tree.config import active
+from kvm_ref.tree.blank import CONTINUED
 from kvm_ref.tree.source import File, Function
 
 _DEFINE = re.compile(
-    rb"^[ \t]*#[ \t]*define[ \t]+(\w+)\(([\w, \t]*)\)[ \t]*((?:[^\n\\\x01]|[\\\x01]\r?\n|\\.)*)", re.MULTILINE
+    rb"[ \t]*#[ \t]*define[ \t]+(\w+)\(([\w, \t]*)\)[ \t]*((?:[^\n\\\x01]|[\\\x01]\r?\n|\\.)*)"
 )
 _STATEMENT = re.compile(rb"\s*(do|if|for|while|switch)\b")
 _CALLS = re.compile(rb"\w\s*\(")
@@ -31,8 +30,10 @@ def macros(file: File) -> dict[str, Function]:
 
 def _read(file: File) -> dict[str, Function]:
     out = {}
-    text = active(uncommented(file.text), file.config, file.path, defines=True)
-    for found in _DEFINE.finditer(text):
+    for start, text in file.defines:
+        found = _DEFINE.match(text)
+        if not found:
+            continue
         name, params, body = found.groups()
         # What pastes names together, or makes texts of them, is more than a function can be.
         if b"#" in body or not _CALLS.search(body):
@@ -45,7 +46,7 @@ def _read(file: File) -> dict[str, Function]:
         out[name.decode()] = Function(
             name=name.decode(),
             path=file.path,
-            line=file.text.count(b"\n", 0, found.start()) + 1,
+            line=file.line(start),
             text=head + block,
             raw=found[0],
             params=tuple(p.strip().decode() for p in params.split(b",") if p.strip()),

@@ -14,13 +14,14 @@ from kvm_ref.tree.expressions import Place
 from kvm_ref.tree.flow import Idle, idle
 from kvm_ref.tree.locks import is_lock
 from kvm_ref.tree.macros import macros
+from kvm_ref.tree.mentions import Mentions
 from kvm_ref.tree.operations import Call, Code, Operation
-from kvm_ref.tree.parse import Parsed, ParseError, parse
+from kvm_ref.tree.parse import ParseError
+from kvm_ref.tree.reader import read
 from kvm_ref.tree.source import File, Function
-from kvm_ref.tree.statements import lower
 from kvm_ref.tree.values import Memory, Pointer, Value
 
-_GIVEN = re.compile(rb"[,(=&?:]\s*(\w+)\s*(?=[,;)}:])")
+_OPTION = re.compile(rb"\bIS_(?:ENABLED|REACHABLE|BUILTIN|MODULE)\s*\(\s*(\w+)")
 
 
 class Texts(Protocol):
@@ -69,6 +70,8 @@ class Program:
                     raise
         self._macros = {name: macro for file in reversed(self.files) for name, macro in macros(file).items()}
         self._codes: dict[str, Code | None] = {}
+        self._mentions = Mentions(spoken)
+        self._mentioned: dict[str, set[str]] = {}
         self._targets: dict[str, set[str]] = {}
         sources = [file for file in self.files if not file.path.endswith(".h")]
         for file in [*sources, *(tree.file(path, config) for path in tables)]:
@@ -94,13 +97,30 @@ class Program:
             self._codes[name] = self._read(name)
         return self._codes[name]
 
-    def _read(self, name: str) -> Code | None:
+    def mentioned(self, name: str) -> set[str]:
+        """Return what a function may call: all that `code` calls, and more. It is not parsed for that."""
+        found = self._mentioned.get(name)
+        if found is None:
+            function = self._definition(name)
+            found = self._mentioned[name] = self._mentions.of(function.text) if function else set()
+        return found
+
+    def ask(self, name: str) -> None:
+        """Ask for the options that a function asks for, as reading it does."""
+        function = self._definition(name)
+        for option in _OPTION.findall(function.text) if function else ():
+            self.config.get(option.decode())
+
+    def _definition(self, name: str) -> Function | None:
         file = self._where.get(name)
-        function = file.function(name) if file else self._macros.get(name)
+        return file.function(name) if file else self._macros.get(name)
+
+    def _read(self, name: str) -> Code | None:
+        function = self._definition(name)
         if function is None:
             return None
         try:
-            return lower(_parsed(file, function), self.config, self.spoken, self._where)
+            return read(self._where.get(name), function, self.config, self.spoken, self._where)
         except ParseError as error:
             self.errors[name] = error
             return None
@@ -117,8 +137,7 @@ class Program:
     @functools.cached_property
     def given(self) -> frozenset[str]:
         """The names that stand where a value does, and not a call: what a pointer may point to."""
-        found = (_GIVEN.findall(file.active) for file in self.files if not file.path.endswith(".h"))
-        return frozenset(name.decode() for names in found for name in names)
+        return frozenset().union(*(file.given for file in self.files if not file.path.endswith(".h")))
 
     @functools.cached_property
     def statics(self) -> dict[str, Value]:
@@ -127,16 +146,6 @@ class Program:
         return {
             name: value for file in sources for name, value in file.statics().items() if value is not None
         }
-
-
-def _parsed(file: File | None, function: Function) -> Parsed:
-    # Backends share files, and what was read of them.
-    known = file.kept.get(f"{function.name}()") if file else None
-    if not isinstance(known, Parsed):
-        known = parse(function)
-        if file:
-            file.kept[f"{function.name}()"] = known
-    return known
 
 
 class Interest:
@@ -157,8 +166,24 @@ class Interest:
         """Say whether a function calls, itself or through others, something of interest."""
         found = self._matters.get(name)
         if found is None:
-            self._matters[name] = found = self._reaches(name)
+            self._matters[name] = found = self._may_lead(name) and self._reaches(name)
         return found
+
+    def _may_lead(self, name: str) -> bool:
+        # Whether it leads to something of interest by the looks of the text: most functions do not.
+        seen = {name}
+        todo = [name]
+        while todo:
+            for called in self.program.mentioned(todo.pop()):
+                if self._matters.get(called) or called in self.known or is_lock(called):
+                    return True
+                if called not in seen and called not in self._matters:
+                    seen.add(called)
+                    todo.append(called)
+        self._matters.update(dict.fromkeys(seen, False))
+        for one in seen:
+            self.program.ask(one)
+        return False
 
     def _reaches(self, name: str) -> bool:
         seen = {name}

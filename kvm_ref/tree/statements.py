@@ -151,7 +151,7 @@ class Statements(Loops):
 
 
 def lower(
-    parsed: Parsed, config: Config, spoken: frozenset[str] = frozenset(), functions: Container[str] = ()
+    parsed: Parsed, config: Config, spoken: Container[str] = (), functions: Container[str] = ()
 ) -> Code:
     """Return a parsed function as operations.
 

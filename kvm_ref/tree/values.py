@@ -111,11 +111,14 @@ class Memory:
 
     def forget(self, address: str) -> None:
         """Forget what is stored at an address, below it and through it, and what was decided by it."""
-        if any(address in key for key in self.values):
-            self.values = {key: v for key, v in self.values.items() if not _depends(key, address)}
+        # No address has a newline in it: one search looks through all.
+        if address in "\n".join(self.values):
+            self.values = {
+                key: v for key, v in self.values.items() if address not in key or not _depends(key, address)
+            }
         if address in self.initial:
             self.values[address] = None
-        if self.decided and any(address in key for key in self.decided):
+        if self.decided and address in "\n".join(self.decided):
             self.decided = {key: d for key, d in self.decided.items() if address not in key}
 
     def drop(self, prefix: str) -> None:

@@ -149,7 +149,7 @@ def test_an_integer_is_read_as_in_c() -> None:
 def lines(text: str, config: Config = CONFIG) -> list[str]:
     """Return the active lines that are not empty, after a check that nothing moved."""
     raw = text.encode()
-    out = active(uncommented(raw), config, "a.c")
+    out = active(uncommented(raw), config, "a.c").text
     assert len(out) == len(raw)
     assert [n for n, byte in enumerate(out) if byte == 10] == [n for n, byte in enumerate(raw) if byte == 10]
     return [line.strip() for line in out.decode().splitlines() if line.strip()]

@@ -10,9 +10,9 @@ from tree.facts import FACTS
 
 from kvm_ref.tree.audit import Audit, Files
 from kvm_ref.tree.bodies import Body, Difference, Item
+from kvm_ref.tree.cases import Case
 from kvm_ref.tree.check import Assumed, Held, Parted
 from kvm_ref.tree.defects import Defect, of_difference, of_held
-from kvm_ref.tree.evidence import Case
 
 PLACE = "virt/kvm/x.c"
 

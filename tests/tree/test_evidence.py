@@ -11,23 +11,21 @@ from tape import Tape
 from kvm_ref import backend as backends
 from kvm_ref.trace import Step
 from kvm_ref.tree.bodies import Body
+from kvm_ref.tree.cases import Cases
 from kvm_ref.tree.evidence import LIFE, Evidence
 
 
-class Taped(Evidence):
-    """The bodies of traces made by hand."""
-
-    def __init__(self, steps: Iterable[Step]) -> None:
-        self.cases = {}
-        self.locks = set()
-        self.runs = 0
-        for n, step in enumerate(steps):
-            self._add(step.events or (), f"fault-{n}", step.verbs[0])
+def taped(steps: Iterable[Step]) -> Cases:
+    """Return the bodies of traces made by hand."""
+    cases = Cases()
+    for n, step in enumerate(steps):
+        cases.add(step, f"fault-{n}")
+    return cases
 
 
 def bodies(tape: Tape) -> dict[str, list[Body]]:
     """Return the bodies of all functions."""
-    found = Taped(tape.steps).cases
+    found = taped(tape.steps).found
     return {name: [case.body for case in cases.values()] for name, cases in found.items() if cases}
 
 
@@ -55,7 +53,7 @@ def test_calls_jumps_and_locks_of_a_function() -> None:
         "g": [Body((("call", "h", -12),), -12)],
         "h": [Body((), -12)],
     }  # fmt: skip
-    assert Taped(tape.steps).locks == {"slots_lock"}
+    assert taped(tape.steps).locks == {"slots_lock"}
 
 
 def test_a_body_is_kept_once_with_the_run_that_shows_it_first() -> None:
@@ -64,7 +62,7 @@ def test_a_body_is_kept_once_with_the_run_that_shows_it_first() -> None:
     for verb, value in (("load", 0), ("unload", 0), ("suspend", -5)):
         tape.call("f", value)
         tape.step(verb)
-    found = Taped(tape.steps).cases["f"]
+    found = taped(tape.steps).found["f"]
     cases = [(case.body.value, case.fault, case.verb) for case in found.values()]
     assert cases == [(0, "fault-0", "load"), (-5, "fault-2", "suspend")]
 
@@ -79,6 +77,56 @@ def test_a_call_that_was_made_to_fail_did_not_run() -> None:
     tape.leave("f", -12)
     tape.step("load")
     assert bodies(tape) == {"f": [Body((("call", "g", -12),), -12)]}
+
+
+def alike(tape: Tape, at: int) -> Step:
+    """Return the last step of a tape, which begins like the first."""
+    clean, step = tape.steps[0], tape.steps[-1]
+    assert clean.events
+    assert step.events
+    step.events[:at] = clean.events[:at]
+    step.alike = (clean, at)
+    return step
+
+
+def test_what_a_step_has_in_common_with_the_run_without_a_fault_is_looked_at_once() -> None:
+    """Calls that are open at the fault have what they did before it, whatever order the faults come in."""
+    tape = Tape()
+    tape.enter("f")
+    tape.call("a", 0)
+    tape.enter("g")
+    tape.call("b", 0)
+    tape.call("c", 0)
+    tape.leave("g", 0)
+    tape.leave("f", 0)
+    tape.step("load")
+    steps = []
+    for at, failing in ((4, "b"), (6, "c"), (4, "b"), (1, "a")):
+        tape.events = list(tape.steps[0].events or ())[:at]
+        tape.enter(failing)
+        tape.event("inject", failing, -12)
+        tape.leave(failing, -12)
+        if failing != "a":
+            tape.leave("g", -12)
+        tape.leave("f", -12)
+        tape.step("load", -12)
+        steps.append(alike(tape, at))
+    cases = Cases()
+    for n, step in enumerate(steps):
+        cases.add(step, f"fault-{n}")
+    found = {name: [(*body, case.fault) for body, case in of.items()] for name, of in cases.found.items()}
+    assert found == {
+        "a": [((), 0, "fault-0")],
+        "b": [((), 0, "fault-1")],
+        "g": [
+            ((("call", "b", -12),), -12, "fault-0"),
+            ((("call", "b", 0), ("call", "c", -12)), -12, "fault-1"),
+        ],
+        "f": [
+            ((("call", "a", 0), ("call", "g", -12)), -12, "fault-0"),
+            ((("call", "a", -12),), -12, "fault-3"),
+        ],
+    }
 
 
 def test_other_tasks_are_not_called() -> None:
@@ -129,7 +177,7 @@ def test_a_lock_outside_of_every_call_is_only_known() -> None:
     tape.leave("f")
     tape.step("load")
     tape.unrecorded("unload")
-    assert Taped(tape.steps).locks == {"kvm_lock"}
+    assert taped(tape.steps).locks == {"kvm_lock"}
     assert bodies(tape) == {"f": [Body((("goto", "None", None),), None)]}
 
 

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where a command's output goes: to stdout, or to a file.
+
+Whether a file can be written is known before the work begins. What it holds is replaced when all of the
+new is written, and stays if that fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+from kvm_ref.misuse import Misuse, unreadable
+
+
+class Output:
+    """Takes what a command prints; to be used in a ``with``, which ends with nothing left half done.
+
+    Args:
+        path: the file; None or "-" is stdout.
+
+    Raises:
+        Misuse: the file cannot be written.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = None if path == "-" else path
+        self._beside: Path | None = None
+        if self.path is not None:
+            with self._refusing():
+                self._reserve(self.path)
+
+    def _reserve(self, path: str) -> None:
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        # A link stays a link; what it points to is written.
+        self._target = target = Path(os.path.realpath(path))
+        exists = target.exists()
+        if target.is_dir() or path.endswith(os.sep):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if exists and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if exists and not target.is_file():
+            return  # a device or a pipe takes what comes
+        # Few need it, and it takes others along.
+        import tempfile
+
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=".kvm-ref-", dir=target.parent)
+        except PermissionError:
+            if not exists:
+                raise
+            return  # only the file itself can be written
+        os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask())
+        os.close(descriptor)
+        self._beside = Path(name)
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Write all that there is to be written.
+
+        Raises:
+            Misuse: the file cannot take it.
+        """
+        if self.path is None:
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            return
+        text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        with self._refusing():
+            if self._beside is None:
+                self._target.write_bytes(text)
+            else:
+                self._beside.write_bytes(text)
+                self._beside.replace(self._target)
+                self._beside = None
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise Misuse(f"cannot write {self.path!r}: {unreadable(error)}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._beside:
+            self._beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    # It can be asked only by setting it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
