@@ -122,7 +122,7 @@ def _life(backend: Backend, cpus: int, at_load: str, features: Mapping[str, bool
     for step in steps:
         if step.results != [0]:
             what = f"{step.verbs[0]} gives {errno_name(step.results[0])}"
-            raise Misuse(f"no first VM on backend {backend.name!r} with {cpus} CPUs: {what}")
+            raise Misuse(f"no first VM on backend {backend.name!r} with --cpus {cpus}: {what}")
     load, create_vm = (count(step.events or ()) for step in steps)
     return Life(load, create_vm)
 

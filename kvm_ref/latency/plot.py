@@ -151,7 +151,7 @@ def _described(rows: Sequence[Row], costs: Costs) -> str:
     # The same in words: the smallest machine and the largest, and what it rests on.
     ends = [rows[0], *rows[1:][-1:]]
     said = [
-        f"{row.cpus} CPUs: "
+        f"CPUs {row.cpus}: "
         + ", ".join(f"{COLUMNS[name]} {row.times()[name]:.1f} \N{MICRO SIGN}s" for name in _LINES)
         for row in ends
     ]
