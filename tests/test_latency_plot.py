@@ -130,7 +130,7 @@ def test_all_is_within_the_picture(kvm_ref: Command) -> None:
         length = 8 * len("".join(text.itertext()))
         before = {"start": 0.0, "middle": length / 2, "end": float(length)}[text.get("text-anchor", "start")]
         along, end = (height - y, height) if "transform" in text.attrib else (x, width)
-        assert 0 <= along - before
+        assert along - before >= 0
         assert along - before + length <= end
         assert 10 < y < height - 4
 
