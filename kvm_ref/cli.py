@@ -245,9 +245,11 @@ def parser() -> Parser:
     p.add_argument("traces", nargs="+", metavar="TRACE", help="one or two trace files")
     _machine_override(p)
 
-    from kvm_ref.tree import line
+    from kvm_ref.latency import line as latency
+    from kvm_ref.tree import line as tree
 
-    line.add(command)
+    latency.add(command)
+    tree.add(command)
     return top
 
 
@@ -288,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         top = parser()
         args = top.parse_args(argv)
         if args.command is None:
-            top.error("no command given: expected one of run, matrix, ladder, list, compare, tree")
+            top.error("no command given: expected one of run, matrix, ladder, list, compare, latency, tree")
         from kvm_ref import commands
 
         status = commands.COMMANDS[args.command](args)

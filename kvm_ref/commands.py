@@ -303,4 +303,19 @@ def tree(args: argparse.Namespace) -> int:
     return commands.COMMANDS[args.tree_command](args)
 
 
-COMMANDS = {"run": run, "matrix": matrix, "ladder": ladder, "list": list_, "compare": compare, "tree": tree}
+def latency(args: argparse.Namespace) -> int:
+    """Estimate the time until the first VM."""
+    from kvm_ref.latency import commands
+
+    return commands.latency(args, _features(args.feature))
+
+
+COMMANDS = {
+    "run": run,
+    "matrix": matrix,
+    "ladder": ladder,
+    "list": list_,
+    "compare": compare,
+    "latency": latency,
+    "tree": tree,
+}

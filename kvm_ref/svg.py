@@ -72,20 +72,23 @@ def number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def document(width: float, height: float, title: str, description: str, parts: Iterable[str]) -> str:
+def document(
+    width: float, height: float, title: str, description: str, parts: Iterable[str], *, style: str = ""
+) -> str:
     """Return a whole picture.
 
     Args:
         width, height: in pixels.
         title: its name, and `description` what it shows, for those who do not see it.
         parts: what is in it, as XML.
+        style: more CSS, for this kind of picture.
     """
     inner = "\n".join(
         [
             "",
             element("title", escape(title)),
             element("desc", escape(description)),
-            element("style", _STYLE),
+            element("style", _STYLE + style),
             element("defs", _HEADS),
             *parts,
             "",
