@@ -10,6 +10,7 @@ be made, copied and run side by side.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
@@ -219,7 +220,7 @@ class Kernel(_StaticsByClass):
             n = heappop(freed)
         else:
             n = self.highest[name] = highest + 1
-        id = name if n == 1 else f"{name}#{n}"
+        id = name if n == 1 else sys.intern(f"{name}#{n}")
         live[id] = name
         return id
 

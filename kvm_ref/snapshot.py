@@ -32,13 +32,16 @@ class Snapshots:
     """
 
     def __init__(self, constants: Iterable[object]) -> None:
-        known = list({id(obj): obj for obj in constants}.values())
-        self._reducers, needed = reducers([obj for obj in known if isinstance(obj, type)])
-        known += needed
+        objects = list({id(obj): obj for obj in constants}.values())
+        self._reducers, needed = reducers([obj for obj in objects if isinstance(obj, type)])
+        objects += needed
+        # Equal strings have one number: it makes no difference which of them a state holds.
+        alike = {(type(obj), obj): obj for obj in objects}
+        numbers = {key: n for n, key in enumerate(alike)}
         # What a pickler believes that it has written before, and what an unpickler has read.
         self._written = pickle.Pickler(io.BytesIO(), _PROTOCOL)
-        self._written.memo = {id(obj): (n, obj) for n, obj in enumerate(known)}
-        self._read = _Reader(known)
+        self._written.memo = {id(obj): (numbers[type(obj), obj], obj) for obj in objects}
+        self._read = _Reader(list(alike.values()))
         self._read.load()
 
     def take(self, k: Kernel) -> bytes:
@@ -78,7 +81,7 @@ class _Finder(pickle.Pickler):
         self.found: list[object] = []
 
     def persistent_id(self, obj: object) -> None:
-        if isinstance(obj, (type, FunctionType, Enum)):
+        if isinstance(obj, (type, FunctionType, Enum, str)):
             self.found.append(obj)
 
 

@@ -74,8 +74,12 @@ class Place:
         The innermost call that jumped counts, and its last jump.
         """
         jumps = [jump for jump in seen.jumps() if later or jump.place < self.here]
-        starts = self.nesting.calls(self.here) if jumps else []
-        jumped = {self.nesting.directly(jump.place): jump for jump in jumps}
+        if not jumps:
+            return ""
+        events = self.nesting.events
+        starts = self.nesting.calls(self.here)
+        around = {events[start][2] for start in starts}
+        jumped = {self.nesting.jumped(jump.place): jump for jump in jumps if jump.event[2] in around}
         for start in starts:
             if start in jumped:
                 return f"{jumped[start].event[2]}:{jumped[start].label}"
