@@ -9,7 +9,7 @@ same: what comes out is the same trace, event for event, that `kvm_ref.scenario.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -61,6 +61,8 @@ class Replay:
         for statics in used:
             self._k[statics]
         self._fresh = self._now = snapshots.take(self._k)
+        # The state that the last run ended in; None if the machine has stopped.
+        self._ended: bytes | None = self._fresh
         self._known: _Known = other._known if other else {}
         # Of the verbs without faults those that were performed with the settings of this machine.
         self._clean: dict[tuple[bytes, str], _Done] = {}
@@ -123,28 +125,33 @@ class Replay:
         Returns:
             The trace, without ``after``, and whether all faults fired.
         """
-        steps: list[Step] = []
-        log: list[str] = []
-        state: bytes | None = self._fresh
-        fired = 0
-        for n, verb in enumerate(scenario.verbs):
-            if state is None:
-                break
-            done = self._step(state, verb, local.get(n, ()) if local else ())
-            steps.append(done.step)
-            log += done.log
-            fired += done.fired
-            state = done.after
         model = self._model
         trace = Trace(
             source=model.source,
             machine=model.machine,
             params=model.params,
             faults=[f.to_json() for f in scenario.faults],
-            steps=steps,
-            log=log,
+            steps=[],
         )
+        self._ended = self._fresh
+        fired = self._add(trace, scenario.verbs, local or {})
         return trace, fired == sum(map(len, local.values())) if local else True
+
+    def go_on(self, trace: Trace, verbs: Iterable[str]) -> None:
+        """Add what more verbs do to the trace of the last run, on the machine as that run left it."""
+        self._add(trace, verbs, {})
+
+    def _add(self, trace: Trace, verbs: Iterable[str], local: Mapping[int, tuple[Fault, ...]]) -> int:
+        fired = 0
+        for n, verb in enumerate(verbs):
+            if self._ended is None:
+                break
+            done = self._step(self._ended, verb, local.get(n, ()))
+            trace.steps.append(done.step)
+            trace.log += done.log
+            fired += done.fired
+            self._ended = done.after
+        return fired
 
 
 def _survey(base: Scenario, backend: Backend) -> tuple[list[type[Statics]], Snapshots]:
