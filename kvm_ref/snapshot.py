@@ -20,6 +20,8 @@ from kvm_ref.slotted import reducers
 
 # The last protocol in which each object is numbered explicitly where it is written.
 _PROTOCOL = 3
+# What never changes.
+_CONSTANT = (type, FunctionType, Enum, str)
 _NAME = attrgetter("__qualname__")
 _LASTING = attrgetter(*LASTING)
 
@@ -75,21 +77,11 @@ class _Reader(pickle.Unpickler):
         self.persistent_load = constants.__getitem__  # type: ignore[method-assign]  # in C it is a field
 
 
-class _Finder(pickle.Pickler):
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), _PROTOCOL)
-        self.found: list[object] = []
-
-    def persistent_id(self, obj: object) -> None:
-        if isinstance(obj, (type, FunctionType, Enum, str)):
-            self.found.append(obj)
-
-
 def constants_of(k: Kernel) -> list[object]:
-    """Return the classes, functions and members of enumerations that the state of a machine refers to."""
-    finder = _Finder()
+    """Return what the state of a machine refers to that never changes: classes, functions, strings and the like."""
+    finder = pickle.Pickler(io.BytesIO(), _PROTOCOL)
     finder.dump(_state(k))
-    return finder.found
+    return [obj for _, obj in finder.memo.copy().values() if isinstance(obj, _CONSTANT)]
 
 
 def _state(k: Kernel) -> object:

@@ -73,14 +73,13 @@ class Place:
 
         The innermost call that jumped counts, and its last jump.
         """
-        jumps = [jump for jump in seen.jumps() if later or jump.place < self.here]
-        if not jumps:
+        if not seen.gotos:
             return ""
-        events = self.nesting.events
-        starts = self.nesting.calls(self.here)
-        around = {events[start][2] for start in starts}
-        jumped = {self.nesting.jumped(jump.place): jump for jump in jumps if jump.event[2] in around}
-        for start in starts:
-            if start in jumped:
-                return f"{jumped[start].event[2]}:{jumped[start].label}"
+        jumps = seen.jumps()[::-1]
+        for start in self.nesting.calls(self.here):
+            function = self.nesting.events[start][2]
+            for jump in jumps:
+                mine = jump.event[2] == function and (later or jump.place < self.here)
+                if mine and self.nesting.jumped(jump.place) == start:
+                    return f"{function}:{jump.label}"
         return ""
