@@ -59,10 +59,10 @@ def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         found = seen.alone.get((number, whole))
         if found is None:
             found = seen.alone[number, whole] = {}
-            for judge in _EACH_STEP:
-                some = judge.look(trace, number, seen)
+            for look in _EACH_STEP:
+                some = look.look(trace, number, seen)
                 if some:
-                    found[judge] = some
+                    found[look] = some
         if found:
             alone.append(found)
     out: list[Finding] = []

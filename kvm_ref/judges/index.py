@@ -187,7 +187,7 @@ class Index:
         words = words_of(vocabulary)
         dull = words.dull
         events = enumerate(self.events[start:] if start else self.events, start)
-        rest = [(n, e) for n, e in events if e[2] not in dull or e[4] in BEARING]
+        rest = [(n, e) for n, e in events if e[2] not in dull or (e[4] and e[4] in BEARING)]
         self._note(rest, words.roles)
         self.picked += rest
         for _, event in self.writes:
