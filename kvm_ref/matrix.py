@@ -156,7 +156,7 @@ class _Part:
         more = () if builtin else tidied(trace, plan.last)
         if more:
             self.replay.go_on(trace, more)
-            whole = attrs.evolve(whole, verbs=whole.verbs + more)
+            whole = whole.but(verbs=whole.verbs + more)
         self.reached.add(trace)
         findings = judge_all(trace, self.vocabulary)
         if findings:

@@ -158,7 +158,7 @@ def _single(base: Scenario, backend: Backend, replay: Replay, *, edges: bool) ->
     found = faults_of(clean, Vocabulary.of(backend), edges=edges)
     last = 0
     for last, (fault, number, local) in enumerate(found, 1):
-        one = attrs.evolve(base, faults=(fault,))
+        one = base.but(faults=(fault,))
         yield Plan(str(fault), one, order=(last, 0), local={number: (local,)})
     if type(backend).foreign_on is not Backend.foreign_on:
         online = base.cpus.online
@@ -166,7 +166,7 @@ def _single(base: Scenario, backend: Backend, replay: Replay, *, edges: bool) ->
         for n, cpu in enumerate(held, last + 1):
             yield Plan(
                 f"foreign-on={cpu}",
-                attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)),
+                base.but(verbs=(f"foreign-on={cpu}", *base.verbs)),
                 order=(n, 0),
                 length=len(base.verbs),
             )
@@ -183,7 +183,7 @@ def _pairs(plan: Plan, backend: Backend, replay: Replay, *, edges: bool) -> Iter
         both = {**plan.local, number: (*plan.local.get(number, ()), local)}
         yield Plan(
             f"{plan.text} {fault}",
-            attrs.evolve(plan.scenario, faults=(*plan.scenario.faults, fault)),
+            plan.scenario.but(faults=(*plan.scenario.faults, fault)),
             local=both,
         )
 

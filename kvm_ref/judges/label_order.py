@@ -136,7 +136,9 @@ def _depending(vocabulary: Vocabulary) -> dict[str, set[str]]:
 def _set(seen: Index, options: frozenset[str]) -> frozenset[str]:
     # The options that are known to be set: a function that depends on them left a trace.
     depending = _depending(seen.vocabulary)
-    return frozenset(o for o in options if not depending.get(o, set()).isdisjoint(map(itemgetter(2), seen.events)))
+    return frozenset(
+        o for o in options if not depending.get(o, set()).isdisjoint(map(itemgetter(2), seen.events))
+    )
 
 
 @EachStep
