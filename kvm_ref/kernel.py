@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
+from sys import intern
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from kvm_ref.errno import KernelError
@@ -219,7 +220,7 @@ class Kernel(_StaticsByClass):
             n = heappop(freed)
         else:
             n = self.highest[name] = highest + 1
-        id = name if n == 1 else f"{name}#{n}"
+        id = name if n == 1 else intern(f"{name}#{n}")
         live[id] = name
         return id
 

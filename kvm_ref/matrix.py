@@ -163,8 +163,8 @@ class _Part:
         builtin = self.backend.modules[-1].builtin
         more = () if builtin else tidied(trace, plan.last)
         if more:
-            whole = attrs.evolve(whole, verbs=whole.verbs + more)
-            trace, _ = self.replay.run(whole, plan.local)
+            self.replay.go_on(trace, more)
+            whole = whole.but(verbs=whole.verbs + more)
         self.reached.add(trace)
         findings = judge_all(trace, self.vocabulary)
         if findings:

@@ -7,6 +7,7 @@ fail after that: those of the way back, too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 
 import attrs
@@ -157,7 +158,7 @@ def _single(base: Scenario, backend: Backend, replay: Replay, *, edges: bool) ->
     found = faults_of(clean, Vocabulary.of(backend), edges=edges)
     last = 0
     for last, (fault, number, local) in enumerate(found, 1):
-        one = attrs.evolve(base, faults=(fault,))
+        one = base.but(faults=(fault,))
         yield Plan(str(fault), one, order=(last, 0), local={number: (local,)})
     if type(backend).foreign_on is not Backend.foreign_on:
         online = base.cpus.online
@@ -165,7 +166,7 @@ def _single(base: Scenario, backend: Backend, replay: Replay, *, edges: bool) ->
         for n, cpu in enumerate(held, last + 1):
             yield Plan(
                 f"foreign-on={cpu}",
-                attrs.evolve(base, verbs=(f"foreign-on={cpu}", *base.verbs)),
+                base.but(verbs=(f"foreign-on={cpu}", *base.verbs)),
                 order=(n, 0),
                 length=len(base.verbs),
             )
@@ -182,7 +183,7 @@ def _pairs(plan: Plan, backend: Backend, replay: Replay, *, edges: bool) -> Iter
         both = {**plan.local, number: (*plan.local.get(number, ()), local)}
         yield Plan(
             f"{plan.text} {fault}",
-            attrs.evolve(plan.scenario, faults=(*plan.scenario.faults, fault)),
+            plan.scenario.but(faults=(*plan.scenario.faults, fault)),
             local=both,
         )
 
@@ -196,11 +197,18 @@ def tidied(trace: Trace, after: int) -> tuple[str, ...]:
         trace: what came of it.
         after: the verb that the last fault fell into.
     """
-    steps = [(*step.verbs[0].partition("=")[::2], step.results[0]) for step in trace.steps]
+    done = tuple([(step.verbs[0], step.results[0]) for step in trace.steps])
+    return _tidied(done, after < len(done) - 2)
+
+
+@functools.lru_cache(maxsize=1024)
+def _tidied(done: tuple[tuple[str, int | None], ...], behind: bool) -> tuple[str, ...]:
+    # `done` are the verbs with their results; the last two may be `behind` the fault. Few runs are not alike.
+    steps = [(*verb.partition("=")[::2], result) for verb, result in done]
     if any(result is None for *_, result in steps) or not any(verb == "load" for verb, *_ in steps):
         return ()
     last = [(verb, result) for verb, _, result in steps[-2:]]
-    if last == [("load", 0), ("unload", 0)] and after < len(steps) - 2:
+    if last == [("load", 0), ("unload", 0)] and behind:
         return ()
     loaded: list[str] = []
     count = {"vm": 0, "dev": 0}

@@ -9,7 +9,7 @@ same: what comes out is the same trace, event for event, that `kvm_ref.scenario.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -61,7 +61,11 @@ class Replay:
         for statics in used:
             self._k[statics]
         self._fresh = self._now = snapshots.take(self._k)
+        # The state that the last run ended in; None if the machine has stopped.
+        self._ended: bytes | None = self._fresh
         self._known: _Known = other._known if other else {}
+        # The steps of verbs without faults, by verb and result, no two of them equal.
+        self._steps: dict[tuple[str, int | None], list[Step]] = other._steps if other else {}
         # Of the verbs without faults those that were performed with the settings of this machine.
         self._clean: dict[tuple[bytes, str], _Done] = {}
 
@@ -98,9 +102,20 @@ class Replay:
         fired = [pending.place for pending in plan if pending.fired]
         if fired:
             self._liken(step, state, verb, min(fired))
+        elif not faults:
+            step = self._same(step)
         # A verb that was refused at once has changed nothing.
         self._now = self._snapshots.take(k) if step.events or step.results == [0] else state
         return _Done(step, k.log, len(fired), k.asked, self._now if alive else None)
+
+    def _same(self, step: Step) -> Step:
+        # A verb does the same in many states: let judges look at it once.
+        known = self._steps.setdefault((step.verbs[0], step.results[0]), [])
+        for other in known:
+            if other.events == step.events:
+                return other
+        known.append(step)
+        return step
 
     def _liken(self, step: Step, state: bytes, verb: str, struck: int) -> None:
         # Until its first fault a verb does what it does without one: let both have the same events, so
@@ -123,28 +138,33 @@ class Replay:
         Returns:
             The trace, without ``after``, and whether all faults fired.
         """
-        steps: list[Step] = []
-        log: list[str] = []
-        state: bytes | None = self._fresh
-        fired = 0
-        for n, verb in enumerate(scenario.verbs):
-            if state is None:
-                break
-            done = self._step(state, verb, local.get(n, ()) if local else ())
-            steps.append(done.step)
-            log += done.log
-            fired += done.fired
-            state = done.after
         model = self._model
         trace = Trace(
             source=model.source,
             machine=model.machine,
             params=model.params,
             faults=[f.to_json() for f in scenario.faults],
-            steps=steps,
-            log=log,
+            steps=[],
         )
+        self._ended = self._fresh
+        fired = self._add(trace, scenario.verbs, local or {})
         return trace, fired == sum(map(len, local.values())) if local else True
+
+    def go_on(self, trace: Trace, verbs: Iterable[str]) -> None:
+        """Add what more verbs do to the trace of the last run, on the machine as that run left it."""
+        self._add(trace, verbs, {})
+
+    def _add(self, trace: Trace, verbs: Iterable[str], local: Mapping[int, tuple[Fault, ...]]) -> int:
+        fired = 0
+        for n, verb in enumerate(verbs):
+            if self._ended is None:
+                break
+            done = self._step(self._ended, verb, local.get(n, ()))
+            trace.steps.append(done.step)
+            trace.log += done.log
+            fired += done.fired
+            self._ended = done.after
+        return fired
 
 
 def _survey(base: Scenario, backend: Backend) -> tuple[list[type[Statics]], Snapshots]:

@@ -70,6 +70,20 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     features: Mapping[str, bool] = attrs.Factory(dict)
 
+    def but(
+        self, *, verbs: tuple[str, ...] | None = None, faults: tuple[Fault, ...] | None = None
+    ) -> Scenario:
+        """Return the same machine with other verbs or faults. A matrix asks for it at every run."""
+        return Scenario(
+            self.backend,
+            self.verbs if verbs is None else verbs,
+            self.cpus,
+            self.params,
+            self.commits,
+            self.faults if faults is None else faults,
+            self.features,
+        )
+
 
 @attrs.frozen
 class Run:

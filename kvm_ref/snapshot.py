@@ -20,6 +20,8 @@ from kvm_ref.slotted import reducers
 
 # The last protocol in which each object is numbered explicitly where it is written.
 _PROTOCOL = 3
+# What never changes.
+_CONSTANT = (type, FunctionType, Enum, str)
 _NAME = attrgetter("__qualname__")
 _LASTING = attrgetter(*LASTING)
 
@@ -32,13 +34,16 @@ class Snapshots:
     """
 
     def __init__(self, constants: Iterable[object]) -> None:
-        known = list({id(obj): obj for obj in constants}.values())
-        self._reducers, needed = reducers([obj for obj in known if isinstance(obj, type)])
-        known += needed
+        objects = list({id(obj): obj for obj in constants}.values())
+        self._reducers, needed = reducers([obj for obj in objects if isinstance(obj, type)])
+        objects += needed
+        # Equal strings have one number: it makes no difference which of them a state holds.
+        alike = {(type(obj), obj): obj for obj in objects}
+        numbers = {key: n for n, key in enumerate(alike)}
         # What a pickler believes that it has written before, and what an unpickler has read.
         self._written = pickle.Pickler(io.BytesIO(), _PROTOCOL)
-        self._written.memo = {id(obj): (n, obj) for n, obj in enumerate(known)}
-        self._read = _Reader(known)
+        self._written.memo = {id(obj): (numbers[type(obj), obj], obj) for obj in objects}
+        self._read = _Reader(list(alike.values()))
         self._read.load()
 
     def take(self, k: Kernel) -> bytes:
@@ -72,21 +77,11 @@ class _Reader(pickle.Unpickler):
         self.persistent_load = constants.__getitem__  # type: ignore[method-assign]  # in C it is a field
 
 
-class _Finder(pickle.Pickler):
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), _PROTOCOL)
-        self.found: list[object] = []
-
-    def persistent_id(self, obj: object) -> None:
-        if isinstance(obj, (type, FunctionType, Enum)):
-            self.found.append(obj)
-
-
 def constants_of(k: Kernel) -> list[object]:
-    """Return the classes, functions and members of enumerations that the state of a machine refers to."""
-    finder = _Finder()
+    """Return what the state of a machine refers to that never changes: classes, functions, strings and the like."""
+    finder = pickle.Pickler(io.BytesIO(), _PROTOCOL)
     finder.dump(_state(k))
-    return finder.found
+    return [obj for _, obj in finder.memo.copy().values() if isinstance(obj, _CONSTANT)]
 
 
 def _state(k: Kernel) -> object:

@@ -9,7 +9,7 @@ What a call returns in the trace follows from the function's return annotation:
 anything else   a pointer: ``"ptr"``, ``"NULL"`` or ``"ERR_PTR(-12)"``
 ==============  ===============================================================
 
-Only a function whose annotation names ErrPtr can fail with one where it acquires something.
+Only a function whose annotation names ErrPtr can return one.
 
 A wrapper is made as source text, because it runs at every call: it takes just the parameters that
 its function has, and does only what the function's facts ask for.
@@ -33,6 +33,8 @@ def ident(value: object) -> str | int:
     """Name a call's argument in a trace: a resource by its id, a callback by its name."""
     if isinstance(value, Resource):
         return value.id
+    if isinstance(value, FunctionType):
+        return value.__name__
     if value is None:
         return "NULL"
     if isinstance(value, (str, int)):
@@ -85,12 +87,13 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
     # What a resource is called may be any expression, over the parameters' own names.
     alike = obj in ("", "r", *params)
     stand_in = {p: f"ARG{n}" if n and alike else p for n, p in enumerate(params)}
+    points = annotation not in ("None", "int", "bool")
     if annotation == "None":
         value = "0" if facts.errnos else "None"
-    elif annotation in ("int", "bool"):
+    elif not points:
         value = "+r"
     else:
-        value = "pointer(r)"
+        value = "pointer(r)" if "ErrPtr" in annotation else '"NULL" if r is None else "ptr"'
 
     def shown(expression: str) -> str:
         plain = types.get(expression) in ("str", "int", "bool")
@@ -110,7 +113,7 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         if "ErrPtr" in annotation:
             got += " and not isinstance(r, ErrPtr)"
         held = shown(obj) if obj else "r.id"
-        good = '"ptr"' if value == "pointer(r)" else value
+        good = '"ptr"' if points else value
         leave = (
             f"if {got}:\n"
             f'            events.append(("exit", at, "NAME", {{"obj": {held}}}, {good}))\n'
@@ -121,7 +124,7 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
     source = _WRAPPER.format(
         params=", ".join(stand_in.values()),
         args=shown_args,
-        struck="int(struck[0])" if annotation in ("None", "int", "bool") else "pointer(struck[0])",
+        struck="pointer(struck[0])" if points else "int(struck[0])",
         leave=leave,
         gone='k.gone(events[-1][3]["obj"])\n    ' if facts.releases else "",
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",

@@ -11,15 +11,16 @@ import pytest
 from bare_machine import Bare, bare
 
 from kvm_ref import backend as backends
+from kvm_ref.errno import Errno
 from kvm_ref.fault import Fault
-from kvm_ref.kernel import Kernel, KernelBug
+from kvm_ref.kernel import Kernel, KernelBug, SystemState
 from kvm_ref.linux.module import Module
 from kvm_ref.linux.printk import BUG_ON, pr_info
 from kvm_ref.matrix import VERBS
 from kvm_ref.plans import plans, scenarios
 from kvm_ref.replay import Replay
 from kvm_ref.scenario import Cpus, Scenario, run
-from kvm_ref.snapshot import Snapshots
+from kvm_ref.snapshot import Snapshots, constants_of
 from kvm_ref.trace import Event, Trace
 
 
@@ -144,6 +145,73 @@ def test_a_snapshot_holds_all_that_decides_what_comes_next() -> None:
     assert (k.read("X"), sorted(k.live), k.online) == (1, ["thing"], {0, 1, 2})
     snapshots.restore(other, before)
     assert snapshots.take(other) == before
+
+
+def test_which_of_two_equal_strings_a_state_holds_makes_no_difference() -> None:
+    """Machines in equal states have equal snapshots, whichever objects their strings are."""
+    k, other = bare(), bare()
+    k.live["thing"] = "thing"
+    other.live["thing"] = "".join(("th", "ing"))
+    assert Snapshots(()).take(k) != Snapshots(()).take(other)
+    snapshots = Snapshots([*constants_of(k), *constants_of(other)])
+    assert snapshots.take(k) == snapshots.take(other)
+    k.live["thing"] = "another"
+    assert snapshots.take(k) != snapshots.take(other)
+
+
+def test_equal_numbers_of_different_kinds_stay_what_they_are() -> None:
+    """EPERM and SYSTEM_SCHEDULING are both 1; a snapshot tells them apart."""
+    k, other = bare(), bare()
+    k.registers[0, "X"] = Errno.EPERM
+    other.registers[0, "X"] = SystemState.SYSTEM_SCHEDULING
+    snapshots = Snapshots([*constants_of(k), *constants_of(other)])
+    before = snapshots.take(k)
+    assert before != snapshots.take(other)
+    snapshots.restore(other, before)
+    assert type(other.registers[0, "X"]) is Errno
+
+
+def grows(k: Kernel) -> None:
+    """Load, and be warned once more than before, which no event tells."""
+    k.warned.add(("grows", "load", str(len(k.warned))))
+    k.write("LOADED", 1)
+    k.write("LOADED", 0)
+
+
+class Growing(Bare):
+    """A backend that is in another state after each load, and does the same in each."""
+
+    name = "growing"
+    modules = (Module("growing", grows, leaves),)
+
+
+def test_verbs_that_do_the_same_share_a_step() -> None:
+    """From different states, the same events and results: the judges see one step; the states stay two."""
+    base = Scenario("growing", ("load", "unload", "load", "unload"))
+    replay = Replay(base, Growing())
+    trace, _ = replay.run(base)
+    assert trace.steps[0] is trace.steps[2]
+    assert trace.steps[0] is not trace.steps[1]
+    alike(trace, run(base, Growing()).trace)
+    # A second load is refused, and shares nothing with one that is not.
+    twice = Scenario("growing", ("load", "load"))
+    trace, _ = replay.run(twice)
+    alike(trace, run(twice, Growing()).trace)
+
+
+def test_a_run_that_goes_on() -> None:
+    """More verbs do what they would have done in the same run; after a stop none is run."""
+    backend = backends.load("mips")
+    whole = Scenario("mips", VERBS)
+    replay = Replay(whole, backend)
+    trace, _ = replay.run(whole.but(verbs=VERBS[:1]))
+    replay.go_on(trace, VERBS[1:])
+    alike(trace, run(whole, backend).trace)
+    brittle = Scenario("brittle", ("load", "unload", "load"))
+    replay = Replay(brittle, Brittle())
+    trace, _ = replay.run(brittle)
+    replay.go_on(trace, ("unload", "load"))
+    alike(trace, run(brittle, Brittle()).trace)
 
 
 def test_a_bug_is_no_kernel_error() -> None:

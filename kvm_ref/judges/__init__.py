@@ -58,15 +58,18 @@ def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         seen = index(step, vocabulary)
         found = seen.alone.get((number, whole))
         if found is None:
-            looked = [(judge, judge.look(trace, number, seen)) for judge in _EACH_STEP]
-            found = seen.alone[number, whole] = {judge: some for judge, some in looked if some}
+            found = seen.alone[number, whole] = {}
+            for look in _EACH_STEP:
+                some = look.look(trace, number, seen)
+                if some:
+                    found[look] = some
         if found:
             alone.append(found)
     out: list[Finding] = []
     for judge in JUDGES.values():
-        if isinstance(judge, EachStep):
+        if not isinstance(judge, EachStep):
+            out += judge(trace, vocabulary)
+        elif alone:
             for found in alone:
                 out += found.get(judge, ())
-        else:
-            out += judge(trace, vocabulary)
     return out

@@ -73,10 +73,13 @@ class Place:
 
         The innermost call that jumped counts, and its last jump.
         """
-        jumps = [jump for jump in seen.jumps() if later or jump.place < self.here]
-        starts = self.nesting.calls(self.here) if jumps else []
-        jumped = {self.nesting.directly(jump.place): jump for jump in jumps}
-        for start in starts:
-            if start in jumped:
-                return f"{jumped[start].event[2]}:{jumped[start].label}"
+        if not seen.gotos:
+            return ""
+        jumps = seen.jumps()[::-1]
+        for start in self.nesting.calls(self.here):
+            function = self.nesting.events[start][2]
+            for jump in jumps:
+                mine = jump.event[2] == function and (later or jump.place < self.here)
+                if mine and self.nesting.jumped(jump.place) == start:
+                    return f"{function}:{jump.label}"
         return ""

@@ -20,7 +20,7 @@ from kvm_ref.vocabulary import Vocabulary
 def hardware_state(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Find registers that do not hold what they held before KVM touched them."""
     seen = [index(step, vocabulary) for step in trace.steps]
-    written = tuple([_written(one) for one in seen if one.last or _due(one) == _ORIGINAL])
+    written = tuple([step for one in seen for step in _written(one)])
     return [] if None not in written and _restored(written) else _found(trace, seen)
 
 
@@ -37,14 +37,16 @@ def _due(seen: Index) -> str:
     return _ORIGINAL if results[-1:] == [0] and seen.step.verbs[-1].startswith("unload") else ""
 
 
-def _written(seen: Index) -> _Written | None:
-    # None where it is not that simple: another hypervisor writes too, or what a register held is no number.
+def _written(seen: Index) -> tuple[_Written | None, ...]:
+    # Nothing where a step does not count, and None where it is not that simple: another hypervisor
+    # writes too, or what a register held is no number.
     if "hardware_state" not in seen.found:
-        before = seen.before
+        before, due = seen.before, _due(seen)
         plain = not seen.foreign and set(map(type, before.values())) <= {int}
         writes = [(register, before.get(register), event[4]) for register, event in seen.last.items()]
-        seen.found["hardware_state"] = (frozenset(writes), _due(seen)) if plain else None
-    written: _Written | None = seen.found["hardware_state"]
+        counts = bool(writes) or due == _ORIGINAL
+        seen.found["hardware_state"] = ((frozenset(writes), due) if plain else None,) if counts else ()
+    written: tuple[_Written | None, ...] = seen.found["hardware_state"]
     return written
 
 

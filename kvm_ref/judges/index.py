@@ -129,6 +129,8 @@ def encloses(outer: At, inner: At) -> bool:
 
 # What is listed of a step in the order of its events, each item with its place.
 _LISTS = ("picked", "deeds", "locks", "writes", "gotos", "errors", "bearing", "telling")
+# Events whose value is no error number, whatever it is.
+_PLAIN = frozenset({"lock", "unlock", "write"})
 # An event, with its place in the step.
 Placed = tuple[int, Event]
 
@@ -178,21 +180,24 @@ class Index:
         self.found: dict[object, Any] = {}
         self.alone: dict[tuple[int, bool], dict[Any, list[Any]]] = {}
         self.counted_by: object = None
-        start = self._begin()
-        entered = {e[1]: e for _, e in self.picked if e[0] == "enter" and e[3] is not None}
-        words = words_of(vocabulary)
-        dull = words.dull
-        events = enumerate(self.events[start:] if start else self.events, start)
-        rest = [(n, e) for n, e in events if e[2] not in dull or e[4] in BEARING]
-        self._note(rest, entered, words.roles)
-        self.picked += rest
-        self.bearing += [pair for pair in rest if pair[1][4] in BEARING]
-        self.telling += [pair for pair in rest if pair[1][2] in TELLING]
         self.before: dict[Register, Any] = {}
         self.last: dict[Register, Event] = {}
         self.foreign: list[Event] = []
+        start = self._begin()
+        words = words_of(vocabulary)
+        dull = words.dull
+        events = enumerate(self.events[start:] if start else self.events, start)
+        rest = [(n, e) for n, e in events if e[2] not in dull or (e[4] and e[4] in BEARING)]
+        self._note(rest, words.roles)
+        self.picked += rest
         for _, event in self.writes:
-            self._write(event)
+            _, at, name, args, _ = event
+            register = (at.cpu, name)
+            if args and "was" in args:
+                self.before.setdefault(register, args["was"])
+            self.last[register] = event
+            if at.task == "foreign":
+                self.foreign.append(event)
 
     def _begin(self) -> int:
         # Where the step begins as another one does, that one has been looked through. Return how far.
@@ -205,23 +210,32 @@ class Index:
             getattr(self, name).extend(theirs[: bisect_left(theirs, (start,))])
         return start
 
-    def _note(self, rest: list[Placed], entered: dict[At, Event], roles: dict[str, Facts]) -> None:
-        # Sort events; of those before them, the calls that were `entered` with arguments are known.
-        deeds, locks = self.deeds, self.locks
-        for place, event in rest:
+    def _note(self, rest: list[Placed], roles: dict[str, Facts]) -> None:
+        # Sort events. Of the calls that were entered with arguments the last at each place is known.
+        deeds = self.deeds
+        entered: dict[At, Event] = {}
+        for pair in rest:
+            place, event = pair
             kind, at, name, args, value = event
+            if name in TELLING:
+                self.telling.append(pair)
             if kind == "enter":
                 if args is not None:
                     entered[at] = event
                     if "uses" in args and name in roles:
                         deeds.append((place, "use", (roles[name].uses, args["uses"]), event, roles[name]))
-            elif kind == "exit":
-                if value is not None and value in ERRORS:
-                    self.errors.append((place, event))
-                elif name in roles:
+                continue
+            if value in BEARING:
+                self.bearing.append(pair)
+                if value in ERRORS and kind not in _PLAIN:
+                    self.errors.append(pair)
+                    if kind == "exit":
+                        continue
+            if kind == "exit":
+                if name in roles:
                     facts = roles[name]
                     if facts.releases:
-                        enter = entered.pop(at, event)
+                        enter = entered.pop(at, None) or self._entered(at) or event
                         key = _released(facts, enter if enter[2] == name else event)
                         if key is not None:
                             deeds.append((place, "release", (facts.releases, key), enter, facts))
@@ -230,27 +244,22 @@ class Index:
                             # A reference to nothing holds nothing.
                             key = None if args["obj"] == "NULL" else args["obj"]
                         else:
-                            key = _acquired(facts, entered.get(at), event)
+                            key = _acquired(facts, entered.get(at) or self._entered(at), event)
                         if key is not None:
                             deeds.append((place, "acquire", (facts.acquires, key), event, facts))
             elif kind == "lock" or kind == "unlock":
-                locks.append((place, event))
+                self.locks.append(pair)
             elif kind == "write":
-                self.writes.append((place, event))
-            else:
-                if value in ERRORS:
-                    self.errors.append((place, event))
-                if kind == "goto":
-                    self.gotos.append((place, event))
+                self.writes.append(pair)
+            elif kind == "goto":
+                self.gotos.append(pair)
 
-    def _write(self, event: Event) -> None:
-        _, at, name, args, _ = event
-        register = (at.cpu, name)
-        if args and "was" in args:
-            self.before.setdefault(register, args["was"])
-        self.last[register] = event
-        if at.task == "foreign":
-            self.foreign.append(event)
+    def _entered(self, at: At) -> Event | None:
+        # The call at a place that was entered with arguments in what another step begins with, too.
+        for _, event in reversed(self.picked):
+            if event[1] is at and event[0] == "enter" and event[3] is not None:
+                return event
+        return None
 
     def jumps(self) -> list[Jumped]:
         """Return the ``goto`` events, each with what followed."""

@@ -125,15 +125,20 @@ def _asked(facts: Facts, label: str) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=32)
-def _depending(vocabulary: Vocabulary) -> dict[str, str]:
-    # The functions that depend on a Kconfig option, with the option.
-    return {facts.name: facts.config for facts in vocabulary.values() if facts.config}
+def _depending(vocabulary: Vocabulary) -> dict[str, set[str]]:
+    # By Kconfig option the functions that depend on it.
+    out: dict[str, set[str]] = {}
+    for facts in vocabulary.values():
+        out.setdefault(facts.config, set()).add(facts.name)
+    return out
 
 
-def _set(seen: Index) -> frozenset[str]:
+def _set(seen: Index, options: frozenset[str]) -> frozenset[str]:
     # The options that are known to be set: a function that depends on them left a trace.
     depending = _depending(seen.vocabulary)
-    return frozenset(depending[name] for name in depending.keys() & set(map(itemgetter(2), seen.events)))
+    return frozenset(
+        o for o in options if not depending.get(o, set()).isdisjoint(map(itemgetter(2), seen.events))
+    )
 
 
 @EachStep
@@ -150,7 +155,7 @@ def label_order(trace: Trace, number: int, seen: Index) -> list[Finding]:
                 continue
             else:
                 options = _asked(facts, jump.label)
-                differs = _differs(facts, jump.label, jump.callees, options and options & _set(seen))
+                differs = _differs(facts, jump.label, jump.callees, _set(seen, options))
                 if differs is None:
                     continue
                 expected, found = differs

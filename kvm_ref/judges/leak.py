@@ -9,7 +9,7 @@ acquired when a VM was created or /dev/kvm was opened.
 from __future__ import annotations
 
 from kvm_ref.judges.finding import Finding, Place, user_of
-from kvm_ref.judges.index import resource_of
+from kvm_ref.judges.index import Index, Key, resource_of
 from kvm_ref.judges.ledger import Ledger, ledger
 from kvm_ref.judges.nesting import nesting
 from kvm_ref.judges.net import Life
@@ -26,31 +26,45 @@ def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     opened: dict[str, list[int]] = {"vm": [], "dev": []}
     count = {"vm": 0, "dev": 0}
     out: list[Finding] = []
+    after: dict[Key, Life] = {}
     for number, step in enumerate(trace.steps):
+        before, after = after, book.after[number]
         if len(step.results) == 1 and (step.results[0] or 0) < 0:
-            out += _failed(trace, book, number, known)
+            if before is not after and (before or after):
+                out += _failed(trace, book, number, known)
             continue
-        for nth, (text, result) in enumerate(zip(step.verbs, step.results, strict=True), 1):
-            verb, _, module = text.partition("=")
-            if verb == "load" and result == 0:
+        for text, verb, module, last in _succeeded(book.indexes[number]):
+            if verb == "load":
                 loads.append((module, number))
-            elif verb in ("create-vm", "open-dev") and result == 0:
+            elif verb == "unload":
+                kept = _since(loads, module, trace, list(after.values()))
+                if kept and last:
+                    out += _still_held(trace, book, number, kept, text, known)
+            elif verb in ("create-vm", "open-dev"):
                 kind = verb.rpartition("-")[2]
                 opened[kind].append(number)
                 count[kind] += 1
-            elif verb in ("close-vm", "close-dev") and result == 0:
+            elif verb in ("close-vm", "close-dev"):
                 kind = verb.rpartition("-")[2]
                 count[kind] -= 1
                 # References to the module are alike, whichever file they belong to.
                 if not any(count.values()) and len(step.verbs) == 1:
                     since = [*opened["vm"], *opened["dev"]]
-                    kept = [life for life in book.after[number].values() if life[1] in since]
-                    out += _still_held(trace, book, number, kept, text, known)
-            elif verb == "unload" and result == 0:
-                kept = _since(loads, module, trace, list(book.after[number].values()))
-                if nth == len(step.verbs):
+                    kept = [life for life in after.values() if life[1] in since]
                     out += _still_held(trace, book, number, kept, text, known)
     return out
+
+
+def _succeeded(seen: Index) -> list[tuple[str, str, str, bool]]:
+    # The verbs of a step that succeeded: as written, without and with what follows "=", and whether it is the last.
+    if "leak" not in seen.found:
+        seen.found["leak"] = done = []
+        for nth, (text, result) in enumerate(zip(seen.step.verbs, seen.step.results, strict=True), 1):
+            verb, _, argument = text.partition("=")
+            if result == 0:
+                done.append((text, verb, argument, nth == len(seen.step.verbs)))
+    succeeded: list[tuple[str, str, str, bool]] = seen.found["leak"]
+    return succeeded
 
 
 def _since(loads: list[tuple[str, int]], module: str, trace: Trace, held: list[Life]) -> list[Life]:
@@ -71,8 +85,6 @@ def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]
     step = trace.steps[number]
     before_it = book.after[number - 1] if number else {}
     after = book.after[number]
-    if before_it is after or not (before_it or after):
-        return []
     # What was released and acquired again on the way back is held as it was before.
     kept = _own(step, [life for key, life in after.items() if life[1] == number and key not in before_it])
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 
-from kvm_ref.trace import At, Event, Step
+from kvm_ref.judges.index import encloses
+from kvm_ref.trace import Event, Step
 
 
 class Nesting:
@@ -23,7 +24,7 @@ class Nesting:
         self._other = nesting(other) if other else self
         self._calls: dict[int, list[int]] = {}
         self._names: dict[int, str] = {}
-        self._directly: dict[int, int] = {}
+        self._jumped: dict[int, int] = {}
         self._outermost: dict[str, list[int]] = {}
 
     @functools.cached_property
@@ -34,10 +35,6 @@ class Nesting:
     @functools.cached_property
     def _ids(self) -> list[int]:
         return list(map(id, self.events))
-
-    @functools.cached_property
-    def _ats(self) -> list[At]:
-        return [event[1] for event in self.events]
 
     def place(self, event: Event) -> int:
         """Return the place of an event in its step; another one may be equal to it."""
@@ -50,20 +47,23 @@ class Nesting:
             begun = self._other.outermost(task) if self._shared else []
             rest = enumerate(self.events[self._shared :], self._shared)
             self._outermost[task] = [n for n in begun if n < self._shared] + [
-                n for n, (kind, at, *_) in rest if not at.depth and at.task == task and kind == "enter"
+                n for n, e in rest if e[0] == "enter" and not e[1].depth and e[1].task == task
             ]
         return self._outermost[task]
 
-    def directly(self, here: int) -> int:
-        """Return the place where the call began that an event, not of a call, lies directly in, or -1."""
-        if here not in self._directly:
-            ats = self._ats
-            depth, task, cpu = ats[here].depth - 1, ats[here].task, ats[here].cpu
-            n = here - 1
-            while n >= 0 and not ((at := ats[n]).depth == depth and at.task == task and at.cpu == cpu):
-                n -= 1
-            self._directly[here] = n
-        return self._directly[here]
+    def jumped(self, here: int) -> int:
+        """Return the place where the call began that a ``goto`` event is of, or -1."""
+        if here not in self._jumped:
+            _, inside, function, *_ = self.events[here]
+            events = self.events
+            for n in range(here - 1, -1, -1):
+                event = events[n]
+                if event[2] == function and event[0] == "enter" and encloses(event[1], inside):
+                    break
+            else:
+                n = -1
+            self._jumped[here] = n
+        return self._jumped[here]
 
     def calls(self, here: int) -> list[int]:
         """Return the places where the calls began that enclose an event, innermost first.
@@ -82,7 +82,7 @@ class Nesting:
         kind, at, *_ = self.events[here]
         depth, task, cpu = at.depth + (kind in ("enter", "exit")), at.task, at.cpu
         while depth and n >= 0:
-            at = self._ats[n]
+            at = self.events[n][1]
             if at.depth < depth and self.events[n][0] == "enter":
                 if at.task == task and at.cpu == cpu:
                     if n < self._shared or n in self._calls:

@@ -29,36 +29,13 @@ class Net:
         gone: what is not any more, or is not the same, if it was held before.
     """
 
-    def __init__(self) -> None:
-        self.needs: set[Key] = set()
-        self.fresh: set[Key] = set()
-        self.gone: set[Key] = set()
-        self._left: dict[Key, Event] = {}
+    def __init__(self, needs: set[Key], fresh: set[Key], gone: set[Key], left: dict[Key, Event]) -> None:
+        self.needs = needs
+        self.fresh = fresh
+        self.gone = gone
+        self._left = left
         self._lives: dict[int, dict[Key, Life]] = {}
         self._known: dict[tuple[int, int], tuple[dict[Key, Life], dict[Key, Life] | None]] = {}
-
-    def add(self, item: Deed) -> bool:
-        """Add the next deed; return False if it is wrong, or has a second life of a name begin."""
-        _, deed, key, event, facts = item
-        left = self._left
-        if deed == "acquire":
-            if key in left or (key in self.needs and key not in self.gone):
-                return False
-            left[key] = event
-            if key not in self.gone:
-                self.fresh.add(key)
-        elif key in left:
-            if deed == "release":
-                del left[key]
-        elif key in self.fresh or key in self.gone:
-            # It is not held any more.
-            return deed == "release" and facts.idempotent
-        else:
-            if deed == "release":
-                self.gone.add(key)
-            if deed == "use" or not facts.idempotent:
-                self.needs.add(key)
-        return True
 
     def lives(self, number: int) -> dict[Key, Life]:
         """Return what is left behind, as step number so many. Do not change it."""
@@ -86,9 +63,13 @@ class Net:
         left = self.lives(number)
         if not self.gone:
             return {**held, **left} if held and left else left or held
-        if any(held[key][3] for key in self.gone if key in held):
-            return None
-        return {**{key: life for key, life in held.items() if key not in self.gone}, **left}
+        after = dict(held)
+        for key in self.gone:
+            life = after.pop(key, None)
+            if life and life[3]:
+                return None
+        after.update(left)
+        return after
 
 
 def net_of(seen: Index) -> Net | None:
@@ -100,5 +81,28 @@ def net_of(seen: Index) -> Net | None:
 
 
 def _net(deeds: Iterable[Deed]) -> Net | None:
-    net = Net()
-    return net if all(map(net.add, deeds)) else None
+    # None if a deed is wrong, or has a second life of a name begin.
+    needs: set[Key] = set()
+    fresh: set[Key] = set()
+    gone: set[Key] = set()
+    left: dict[Key, Event] = {}
+    for _, deed, key, event, facts in deeds:
+        if deed == "acquire":
+            if key in left or (key in needs and key not in gone):
+                return None
+            left[key] = event
+            if key not in gone:
+                fresh.add(key)
+        elif key in left:
+            if deed == "release":
+                del left[key]
+        elif key in fresh or key in gone:
+            # It is not held any more.
+            if deed == "use" or not facts.idempotent:
+                return None
+        else:
+            if deed == "release":
+                gone.add(key)
+            if deed == "use" or not facts.idempotent:
+                needs.add(key)
+    return Net(needs, fresh, gone, left)

@@ -53,18 +53,19 @@ class Reached:
         # Nor can they among the events with which it begins as another one that was.
         other, start = step.alike or (step, 0)
         counted = start if other.picked and other.picked.counted_by is self else 0
-        names = set(map(itemgetter(2), seen.events[counted:]))
-        failed = {event[2] for _, event in seen.errors if event[0] == "exit"}
+        names = set(map(itemgetter(2), seen.events[counted:] if counted else seen.events))
         self._seen |= names
         if None in step.results:
             # The machine stopped: what had begun did not all come back.
             names = {e[2] for e in step.events or () if e[0] == "exit"}
-        self._succeeded |= names - failed
-        if failed:
+        # What is known to have succeeded need not be looked at again.
+        names -= self._succeeded
+        if names:
             # What failed in this step may also have succeeded in it.
-            unknown = failed - self._succeeded
-            if unknown:
-                self._succeeded.update(_returned(step, unknown))
+            failed = names & {event[2] for _, event in seen.errors if event[0] == "exit"}
+            self._succeeded |= names - failed
+            if failed:
+                self._succeeded |= _returned(step, failed)
 
     def merge(self, other: Reached) -> None:
         """Add what another one counted."""
