@@ -82,6 +82,10 @@ def test_legal_releases() -> None:
     tape.call("debugfs_remove_recursive", obj="ERR_PTR(-17)")
     tape.call("percpu_counter_destroy", obj="never")
     tape.step("unload")
+    tape.call("percpu_counter_init", 0, "counter")
+    tape.call("percpu_counter_destroy", obj="counter")
+    tape.call("percpu_counter_destroy", obj="counter")
+    tape.step("unload")
     assert double_release(tape.trace(), SVM) == []
 
 
@@ -147,6 +151,20 @@ def test_uses_between() -> None:
     tape.step("load")
     assert [f.resource for f in use_after_release(tape.trace(), SVM)] == ["shrinker:s"]
     assert [f.acquired for f in double_release(tape.trace(), SVM)] == ["shrinker_alloc, step 1 (load)"]
+
+
+def test_a_use_before_the_end_of_a_step_that_is_well() -> None:
+    """What is acquired, used, and held when the step ends is there to be released in the next, once."""
+    tape = Tape()
+    tape.call("shrinker_alloc", "ptr", "s")
+    tape.call("shrinker_register", uses="s")
+    tape.step("load")
+    for verb in ("unload", "unload"):
+        tape.call("shrinker_free", obj="s")
+        tape.step(verb)
+    trace = tape.trace()
+    assert use_after_release(trace, SVM) == []
+    assert [(f.step, f.resource) for f in double_release(trace, SVM)] == [(2, "shrinker:s")]
 
 
 def test_a_use_of_what_was_never_seen() -> None:

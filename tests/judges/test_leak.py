@@ -210,6 +210,19 @@ def test_a_label_of_another_call() -> None:
     assert labels == {"workqueue:one": "svm_cpu_init:free_save_area", "workqueue:two": ""}
 
 
+def test_the_last_goto_of_a_call_is_its_label() -> None:
+    """A call that jumped twice ended at the second label; a goto that no call is seen to enclose is nobody's."""
+    tape = Tape()
+    tape.enter("svm_init")
+    tape.call("alloc_workqueue", "ptr", "wq")
+    tape.event("goto", "svm_init", -12, label="first")
+    tape.event("goto", "svm_init", -12, label="second")
+    tape.leave("svm_init", -12)
+    tape.event("goto", "svm_init", -12, label="astray")
+    tape.step("load", -12)
+    assert [f.label for f in leak(tape.trace(), SVM)] == ["svm_init:second"]
+
+
 def test_a_machine_that_stopped_leaks_nothing() -> None:
     """Of a verb that ended in a bug there is no result to judge."""
     tape = Tape()
