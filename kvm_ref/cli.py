@@ -11,12 +11,12 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
 
 import kvm_ref
 from kvm_ref.errno import KernelError
-from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.misuse import Misuse
+from kvm_ref.options import Parser, add_features, add_format, choice
 from kvm_ref.trace import TraceError
 
 EXAMPLES = """\
@@ -34,38 +34,6 @@ that the call runs on, ERRNO replaces the natural one. `kvm-ref list faults` nam
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that says what was wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
-        self.exit(2, f"kvm-ref: {message} (see {self.prog} --help)\n")
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        # Only the commands are choices here.
-        if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(None, f"unknown command {value!r}{nearest(value, action.choices)}")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read a command line, all of it."""
-        found, rest = self.parse_known_args(args, namespace)
-        if rest:
-            command = found.parser if "parser" in found else self
-            first = rest[0].partition("=")[0]
-            known = nearest(first, command._option_string_actions) if first.startswith("-") else ""
-            command.error(f"unknown argument {rest[0]!r}{known}")
-        return found
-
-
-def _choice(name: str, choices: Sequence[str]) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if text not in choices:
-            raise argparse.ArgumentTypeError(f"unknown {name} {text!r}{nearest(text, choices)}")
-        return text
-
-    return check
-
-
 def _machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpus",
@@ -79,13 +47,7 @@ def _machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cmdline", metavar="TEXT|@FILE", help="take parameters from a kernel command line (@/proc/cmdline)"
     )
-    parser.add_argument(
-        "--feature",
-        action="append",
-        default=[],
-        metavar="NAME=0|1",
-        help="what the CPUs have, as constant_tsc=1",
-    )
+    add_features(parser)
     parser.add_argument(
         "--with",
         action="append",
@@ -105,17 +67,6 @@ def _named(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME",
         help="run the scenario of this name instead of verbs (kvm-ref list scenarios)",
-    )
-
-
-def add_format(parser: argparse.ArgumentParser, *choices: str) -> None:
-    """Add the option ``--format`` to a command."""
-    parser.add_argument(
-        "--format",
-        type=_choice("format", choices),
-        default="text",
-        metavar="|".join(choices),
-        help="how to print it (default: text)",
     )
 
 
@@ -197,7 +148,7 @@ def parser() -> Parser:
     _machine(p)
     p.add_argument(
         "--fail-cpus",
-        type=_choice("choice", ("all", "edges")),
+        type=choice("choice", ("all", "edges")),
         default="all",
         metavar="all|edges",
         help="fail calls repeated for each CPU on all CPUs, or the first and last only (default: all)",
@@ -233,7 +184,7 @@ def parser() -> Parser:
     add_format(p, "text", "json", "dot", "mermaid", "svg")
 
     p = command("list", "list what there is", "  kvm-ref list faults --backend riscv\n  kvm-ref list commits")
-    p.add_argument("what", metavar="|".join(LISTS), type=_choice("list", LISTS), help="what to list")
+    p.add_argument("what", metavar="|".join(LISTS), type=choice("list", LISTS), help="what to list")
     p.add_argument("--backend", default="", metavar="NAME", help="only what this architecture has")
     add_format(p, "text", "json")
 

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from kvm_ref.cli import add_format
-from kvm_ref.tree.line import Command
+from kvm_ref.options import Command, add_features, add_format
 
 _EXAMPLES = (
     "  kvm-ref latency --cpus 1-4096\n"
@@ -33,11 +32,5 @@ def add(command: Command) -> None:
         metavar="NAME=MICROSECONDS",
         help="set a cost; may be repeated (the table ends with all of them)",
     )
-    p.add_argument(
-        "--feature",
-        action="append",
-        default=[],
-        metavar="NAME=0|1",
-        help="what the CPUs have, as constant_tsc=1",
-    )
+    add_features(p)
     add_format(p, "text", "json", "svg")

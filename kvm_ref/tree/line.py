@@ -4,23 +4,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Protocol
 
-from kvm_ref.cli import add_format
-
-
-class Command(Protocol):
-    """Adds a command to the command line."""
-
-    def __call__(
-        self,
-        name: str,
-        help: str,
-        examples: str,
-        among: argparse._SubParsersAction[argparse.ArgumentParser] | None = None,
-    ) -> argparse.ArgumentParser:
-        """Return the parser of a command, which is one of `among` if that is not None."""
-
+from kvm_ref.options import Command, add_format
 
 _TREE = "  kvm-ref tree check ~/linux --backend x86-svm\n  kvm-ref tree audit drivers/char/misc.c"
 _CHECK = (
