@@ -59,6 +59,21 @@ def machines(defaults: Defaults, verbs: tuple[object, ...], kwargs: Mapping[str,
     return list(_bases(defaults, (), **kwargs))
 
 
+def machine(backend: object, *, cpus: object, params: object, features: object, commits: object) -> Scenario:
+    """Return the machine that a test asks for without a marker.
+
+    Raises:
+        Misuse: something in it is wrong.
+    """
+    if not isinstance(backend, str) or backend == "all":
+        raise Misuse(f"malformed backend={backend!r}: expected the name of one")
+    usual = Defaults((), "2")
+    (found,) = _bases(
+        usual, (), backend=backend, cpus=cpus, params=params, features=features, commits=commits
+    )
+    return found
+
+
 def runs(defaults: Defaults, verbs: tuple[object, ...], kwargs: Mapping[str, Any]) -> list[Scenario]:
     """Return what ``kvm_run(...)`` asks for.
 
@@ -132,7 +147,7 @@ def _bases(
     for verb in verbs:
         if not isinstance(verb, str):
             raise Misuse(f"malformed verb {verb!r}: expected text, as 'load'")
-    chosen = defaults.backend if backend is None else _texts("backend", backend)
+    chosen = defaults.backend if backend is None else texts("backend", backend)
     if backend is not None and not chosen:
         raise Misuse("backend is empty: give a name, several, or 'all'")
     if cpus is not None and (isinstance(cpus, bool) or not isinstance(cpus, (int, str))):
@@ -141,7 +156,7 @@ def _bases(
         having = parse_cpus(defaults.cpus if cpus is None else str(cpus))
     except Misuse as error:
         raise Misuse(str(error).replace("--cpus", "cpus")) from None
-    texts = {name: str(int(v)) if isinstance(v, bool) else str(v) for name, v in _params(params)}
+    given = {name: str(int(v)) if isinstance(v, bool) else str(v) for name, v in _params(params)}
     kernel = dict(_commits(commits))
     for name in names(chosen):
         found = backends.load(name)
@@ -149,7 +164,7 @@ def _bases(
             backend=name,
             verbs=tuple(map(str, verbs)),
             cpus=having,
-            params={resolve(found.modules, n)[1].key: text for n, text in texts.items()},
+            params={resolve(found.modules, n)[1].key: text for n, text in given.items()},
             commits=kernel,
             faults=plan,
             features=dict(_features(features)),
@@ -159,9 +174,9 @@ def _bases(
 
 
 def _plan(*, fail: object = (), reboot_at: object = ()) -> Iterator[Fault]:
-    for text in _texts("fail", fail):
+    for text in texts("fail", fail):
         yield parse(text)
-    for text in _texts("reboot_at", reboot_at):
+    for text in texts("reboot_at", reboot_at):
         fault = parse(text)
         if fault.errno is not None:
             raise Misuse(f"malformed reboot_at={text!r}: a reboot has no errno")
@@ -178,7 +193,12 @@ def _how(*, faults: object = 1, fail_cpus: object = "all", spread: object = True
     return faults, fail_cpus == "edges", spread
 
 
-def _texts(name: str, given: object) -> tuple[str, ...]:
+def texts(name: str, given: object) -> tuple[str, ...]:
+    """Return one text or several as several.
+
+    Raises:
+        Misuse: it is neither.
+    """
     if isinstance(given, str):
         return (given,)
     if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes)):
@@ -213,7 +233,7 @@ def _commits(given: object) -> Iterator[tuple[str, bool]]:
         for commit, wanted in _pairs("commits", given, "{'b31e7c24b475': True}").items():
             yield commit, _switch(wanted, f"commit {commit}")
     else:
-        yield from ((commit, True) for commit in _texts("commits", given))
+        yield from ((commit, True) for commit in texts("commits", given))
 
 
 def _switch(given: object, what: str) -> bool:

@@ -253,6 +253,8 @@ def check_verb(text: str, backend: Backend, possible: Sequence[int]) -> None:
         Misuse: there is no such verb, module or CPU, or the argument has another form.
     """
     verb, argument = parse_verb(text)
+    if verb.task == "foreign":
+        backend.check_foreign()
     if verb.takes.startswith("CPU"):
         cpu = (argument or "").partition(":")[0] if verb.takes == "CPU:STATE" else argument
         _possible(possible, cpu, text.partition("=")[0])

@@ -18,6 +18,11 @@ USUAL = Defaults((), "4")
         (("offline=99",), {}, "no CPU 99: this machine has 0-3"),
         (("offline=1:x",), {}, "malformed CPU '1:x': expected a number, as in offline=1"),
         (("hotplug-fail=9:1",), {}, "no CPU 9: this machine has 0-3"),
+        (
+            ("foreign-on=1",),
+            {"backend": "riscv"},
+            "backend 'riscv' knows no other hypervisor that takes a CPU: foreign-on is for x86",
+        ),
         (("close-vm=x",), {}, "malformed VM 'x': expected a number, as in close-vm=0"),
         (("load=kvm_adm",), {}, "unknown module 'kvm_adm': did you mean kvm_amd?"),
         (("load",), {"backend": 5}, "malformed backend=5: expected text, or a list of it"),
