@@ -8,7 +8,7 @@ can see what it left behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -178,13 +178,20 @@ def check(scenario: Scenario, backend: Backend) -> Kernel:
     for text in scenario.verbs:
         check_verb(text, backend, scenario.cpus.possible)
     k = machine(scenario, backend)
-    for fault in scenario.faults:
-        check_fault(fault, vocabulary)
-        if fault.cpu is not None and fault.cpu not in scenario.cpus.possible:
-            raise Misuse(
-                f"no CPU {fault.cpu} in {fault}: this machine has {format_list(scenario.cpus.possible)}"
-            )
+    check_plan(scenario.faults, vocabulary, scenario.cpus.possible)
     return k
+
+
+def check_plan(faults: Iterable[Fault], vocabulary: Vocabulary, possible: Sequence[int]) -> None:
+    """Refuse faults that cannot be on a machine.
+
+    Raises:
+        Misuse: one of them cannot.
+    """
+    for fault in faults:
+        check_fault(fault, vocabulary)
+        if fault.cpu is not None and fault.cpu not in possible:
+            raise Misuse(f"no CPU {fault.cpu} in {fault}: this machine has {format_list(possible)}")
 
 
 def run(scenario: Scenario, backend: Backend | None = None) -> Run:
