@@ -83,13 +83,22 @@ class Backend:
             KernelError: EBUSY, virtualization is on there.
             Misuse: no hypervisor can do so on this architecture.
         """
-        raise Misuse(
-            f"backend {self.name!r} knows no other hypervisor that takes a CPU: foreign-on is for x86"
-        )
+        self.check_foreign()
 
     def foreign_off(self, k: Kernel) -> None:
         """Let the other hypervisor give back the CPU that runs."""
         self.foreign_on(k)
+
+    def check_foreign(self) -> None:
+        """Refuse another hypervisor where there can be none.
+
+        Raises:
+            Misuse: none can take a CPU on this architecture.
+        """
+        if type(self).foreign_on is Backend.foreign_on:
+            raise Misuse(
+                f"backend {self.name!r} knows no other hypervisor that takes a CPU: foreign-on is for x86"
+            )
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return what else can be seen of the machine between two verbs."""

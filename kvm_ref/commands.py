@@ -27,6 +27,7 @@ from kvm_ref.misuse import Misuse, nearest, unreadable
 from kvm_ref.output import Output
 from kvm_ref.plans import scenarios
 from kvm_ref.scenario import Scenario, commits_of
+from kvm_ref.scenario import check as check_scenario
 from kvm_ref.scenario import run as run_scenario
 from kvm_ref.scenarios import Named, named
 from kvm_ref.trace import Trace, load
@@ -186,7 +187,9 @@ def matrix(args: argparse.Namespace) -> int:
     _check_shared(args, among)
     bases: list[Scenario] = []
     for backend in among:
-        bases += scenarios(_scenario(args, backend, verbs, shared=len(among) > 1), backend)
+        base = _scenario(args, backend, verbs, shared=len(among) > 1)
+        check_scenario(base, backend)
+        bases += scenarios(base, backend)
     edges = args.fail_cpus == "edges"
     if args.faults not in ("1", "2"):
         raise Misuse(f"malformed --faults {args.faults!r}: expected 1, or 2 for every pair")

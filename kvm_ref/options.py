@@ -28,7 +28,8 @@ class Parser(argparse.ArgumentParser):
         if rest:
             command = found.parser if "parser" in found else self
             first = rest[0].partition("=")[0]
-            known = nearest(first, command._option_string_actions) if first.startswith("-") else ""
+            options = [option for option in command._option_string_actions if option.startswith("--")]
+            known = nearest(first, options) if first.startswith("--") else ""
             command.error(f"unknown argument {rest[0]!r}{known}")
         return found
 

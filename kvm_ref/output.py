@@ -18,6 +18,11 @@ from typing import Self
 
 from kvm_ref.misuse import Misuse, unreadable
 
+# A disk that has no room for so many bytes is full; how long the output will be is not known before.
+ROOM = 1 << 16
+# /dev/full, which can be opened and not written (Documentation/admin-guide/devices.txt).
+FULL = os.makedev(1, 7)
+
 
 class Output:
     """Takes what a command prints; to be used in a ``with``, which ends with nothing left half done.
@@ -47,7 +52,9 @@ class Output:
         if exists and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if exists and not target.is_file():
-            return  # a device or a pipe takes what comes
+            if target.stat().st_rdev == FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return  # another device or a pipe takes what comes
         # Few need it, and it takes others along.
         import tempfile
 
@@ -57,9 +64,14 @@ class Output:
             if not exists:
                 raise
             return  # only the file itself can be written
-        os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask())
-        os.close(descriptor)
         self._beside = Path(name)
+        try:
+            os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask())
+            with open(descriptor, "wb") as file:
+                file.write(bytes(ROOM))
+        except OSError:
+            self._beside.unlink()
+            raise
 
     def write(self, lines: Iterable[str]) -> None:
         """Write all that there is to be written.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kvm_ref.drawing import Drawing, parts, undo, why
 from kvm_ref.ladder_svg import to_svg
+from kvm_ref.svg import legal
 
 
 def text(shown: Drawing) -> Iterator[str]:
@@ -29,8 +30,9 @@ def text(shown: Drawing) -> Iterator[str]:
 
 
 def _quote(text: str) -> str:
-    # A JSON string is a dot string, too.
-    return json.dumps(text, ensure_ascii=False)
+    # A JSON string is a dot string, too, if it holds no control characters but line ends; of a label
+    # Graphviz reads character references as well.
+    return json.dumps(legal(text).replace("&", "&amp;"), ensure_ascii=False)
 
 
 def dot(shown: Drawing) -> Iterator[str]:
@@ -72,11 +74,14 @@ def mermaid(shown: Drawing) -> Iterator[str]:
         yield f"  label{n} --> {f'label{n + 1}' if n + 1 < len(labels) else 'failed'}"
 
 
+# What mermaid would take for its own syntax, within quotes, as it writes characters there itself.
+_MERMAID = str.maketrans({c: f"#{ord(c)};" for c in "#%`"} | {
+    "&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": "<br/>", "\r": "<br/>",
+})  # fmt: skip
+
+
 def _entities(text: str) -> str:
-    # What mermaid would take for its own syntax, within quotes.
-    for char, entity in (("&", "&amp;"), ('"', "&quot;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(char, entity)
-    return f'"{text}"'
+    return f'"{legal(text).translate(_MERMAID)}"'
 
 
 def svg(shown: Drawing) -> Iterator[str]:

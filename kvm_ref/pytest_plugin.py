@@ -16,13 +16,14 @@ All markers take ``backend`` (a name, several, or ``"all"``), ``cpus``, ``params
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from kvm_ref.judged import Judged
+    from kvm_ref.marked import Defaults
     from kvm_ref.matrix import Matrix
     from kvm_ref.plans import Plan
     from kvm_ref.scenario import Scenario
@@ -69,10 +70,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if chosen == ([], "4"):
         return
     from kvm_ref.cpus import parse_cpus
+    from kvm_ref.marked import names
     from kvm_ref.misuse import Misuse
 
     try:
-        _backends(chosen[0])
+        names(chosen[0])
         parse_cpus(chosen[1])
     except Misuse as error:
         raise pytest.UsageError(str(error).replace("--cpus", "--kvm-cpus")) from None
@@ -80,13 +82,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread tests over backends and faults."""
-    for fixture, markers in _FIXTURES.items():
-        if fixture not in metafunc.fixturenames:
-            continue
+    name = metafunc.definition.nodeid
+    used = [fixture for fixture in _FIXTURES if _is_ours(metafunc, fixture)]
+    for mark in metafunc.definition.own_markers:
+        meant = [fixture for fixture, markers in _FIXTURES.items() if mark.name in markers]
+        if meant and not set(meant) & set(metafunc.fixturenames):
+            why = f"the test takes no {' and no '.join(meant)}, so nothing would be run"
+            pytest.fail(f"{name}: @pytest.mark.{mark.name}: {why}", pytrace=False)
+    for fixture in used:
+        markers = _FIXTURES[fixture]
         from kvm_ref.misuse import Misuse
 
-        found = [mark for name in markers for mark in metafunc.definition.iter_markers(name)]
-        name = metafunc.definition.nodeid
+        found = [mark for marker in markers for mark in metafunc.definition.iter_markers(marker)]
         if len(found) > 1:
             pytest.fail(f"{name}: more than one marker says what {fixture} is", pytrace=False)
         if not found and fixture != "kvm_machine":
@@ -95,16 +102,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         mark = found[0] if found else pytest.mark.kvm_machine().mark
         try:
             cases = list(_CASES[fixture, mark.name](mark, metafunc.config))
-        except (Misuse, TypeError) as error:
-            why = str(error).rpartition("() ")[2]
-            raise pytest.fail.Exception(f"{name}: @pytest.mark.{mark.name}: {why}", pytrace=False) from None
+        except Misuse as error:
+            raise pytest.fail.Exception(f"{name}: @pytest.mark.{mark.name}: {error}", pytrace=False) from None
         metafunc.parametrize(fixture, [case for _, case in cases], ids=[i for i, _ in cases], indirect=True)
+
+
+def _is_ours(metafunc: pytest.Metafunc, fixture: str) -> bool:
+    # A project may have a fixture of this name: one of its own, or one that takes the plugin's.
+    for found in reversed(metafunc._arg2fixturedefs.get(fixture, ())):
+        if found.func.__module__ == __name__:
+            return True
+        if fixture not in found.argnames:
+            return False
+    return False
 
 
 @pytest.fixture
 def kvm_run(request: pytest.FixtureRequest) -> Judged:
     """Return a run, judged: that of the marker, or that of one fault of the marker's matrix."""
-    found: Judged = request.param()
+    found: Judged = _made(request)
     if found.idle:
         pytest.fail(f"never fired: {', '.join(map(str, found.idle))}; {found.command}", pytrace=False)
     return found
@@ -113,15 +129,23 @@ def kvm_run(request: pytest.FixtureRequest) -> Judged:
 @pytest.fixture
 def kvm_matrix(request: pytest.FixtureRequest) -> Matrix:
     """Return all rows of the marker's matrix."""
-    found: Matrix = request.param()
+    found: Matrix = _made(request)
     return found
 
 
 @pytest.fixture
 def kvm_machine(request: pytest.FixtureRequest) -> Session:
     """Return a machine on which nothing has run: ``kvm_machine.do("load", "misc_register")``."""
-    found: Session = request.param()
+    found: Session = _made(request)
     return found
+
+
+def _made(request: pytest.FixtureRequest) -> Any:
+    if not hasattr(request, "param"):
+        pytest.fail(
+            f"{request.fixturename} is known too late: have it as an argument of the test", pytrace=False
+        )
+    return request.param()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -142,51 +166,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 _Case = tuple[str, Callable[[], Any]]
 
 
-def _backends(chosen: Iterable[str]) -> list[str]:
-    from kvm_ref import backend as backends
+def _defaults(config: pytest.Config) -> Defaults:
+    from kvm_ref.marked import Defaults
 
-    names = list(dict.fromkeys(chosen))
-    if "all" in names:
-        return list(backends.available())
-    for name in names:
-        backends.load(name)
-    return names or ["x86-svm"]
-
-
-def _bases(
-    config: pytest.Config,
-    verbs: tuple[str, ...],
-    *,
-    backend: str | Iterable[str] | None = None,
-    cpus: int | str | None = None,
-    params: Mapping[str, object] | None = None,
-    features: Mapping[str, bool] | None = None,
-    commits: Iterable[str] | Mapping[str, bool] = (),
-) -> Iterator[Scenario]:
-    # The machine of each backend, with everything that is named looked up.
-    from kvm_ref import backend as backends
-    from kvm_ref.cpus import parse_cpus
-    from kvm_ref.linux.module import resolve
-    from kvm_ref.scenario import Scenario, machine
-    from kvm_ref.verbs import parse_verb
-
-    for verb in verbs:
-        parse_verb(verb)
-    if backend is None:
-        backend = config.getoption("--kvm-backend")
-    for name in _backends([backend] if isinstance(backend, str) else backend or ()):
-        found = backends.load(name)
-        texts = {n: str(int(v)) if isinstance(v, bool) else str(v) for n, v in (params or {}).items()}
-        scenario = Scenario(
-            backend=name,
-            verbs=verbs,
-            cpus=parse_cpus(str(config.getoption("--kvm-cpus") if cpus is None else cpus)),
-            params={resolve(found.modules, n)[1].key: text for n, text in texts.items()},
-            commits=dict(commits) if isinstance(commits, Mapping) else dict.fromkeys(commits, True),
-            features=dict(features or {}),
-        )
-        machine(scenario, found)
-        yield scenario
+    return Defaults(tuple(config.getoption("--kvm-backend")), config.getoption("--kvm-cpus"))
 
 
 def _name(scenario: Scenario, fault: str = "") -> str:
@@ -197,73 +180,36 @@ def _name(scenario: Scenario, fault: str = "") -> str:
 
 
 def _machines(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
+    from kvm_ref.marked import machines
     from kvm_ref.session import Session
 
-    if mark.args:
-        raise TypeError("takes no verbs: the test itself says what to do")
-    for base in _bases(config, (), **mark.kwargs):
+    for base in machines(_defaults(config), mark.args, mark.kwargs):
         yield _name(base), lambda base=base: Session(base)  # type: ignore[misc]
 
 
 def _runs(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
-    import attrs
-
-    from kvm_ref import backend as backends
-    from kvm_ref import fault as faults
     from kvm_ref.judged import judge
-    from kvm_ref.misuse import Misuse
+    from kvm_ref.marked import runs
     from kvm_ref.scenario import run
-    from kvm_ref.vocabulary import Vocabulary
 
-    kwargs = dict(mark.kwargs)
-    fail, reboot = (kwargs.pop(name, ()) for name in ("fail", "reboot_at"))
-    if not mark.args:
-        raise Misuse("nothing to do: give verbs, as in kvm_run('load', 'unload')")
-    plan = [faults.parse(text) for text in ([fail] if isinstance(fail, str) else fail)]
-    for text in [reboot] if isinstance(reboot, str) else reboot:
-        plan.append(attrs.evolve(faults.parse(text), effect="system_state=SYSTEM_RESTART"))
-    for base in _bases(config, mark.args, **kwargs):
-        for fault in plan:
-            faults.check(fault, Vocabulary.of(backends.load(base.backend)))
-        scenario = attrs.evolve(base, faults=tuple(plan))
-        yield _name(base), lambda scenario=scenario: judge(run(scenario))  # type: ignore[misc]
-
-
-def _parts(mark: pytest.Mark, config: pytest.Config) -> tuple[list[Scenario], int, bool, bool]:
-    # The scenarios of a matrix, how many faults a run has, whether only edges fail, and whether to spread.
-    from kvm_ref import backend as backends
-    from kvm_ref.matrix import VERBS
-    from kvm_ref.misuse import Misuse, nearest
-    from kvm_ref.plans import scenarios
-
-    kwargs = dict(mark.kwargs)
-    faults = kwargs.pop("faults", 1)
-    cpus = kwargs.pop("fail_cpus", "all")
-    spread = kwargs.pop("spread", True)
-    if faults not in (1, 2):
-        raise Misuse(f"malformed faults={faults!r}: expected 1, or 2 for every pair")
-    if cpus not in ("all", "edges"):
-        raise Misuse(f"unknown fail_cpus {cpus!r}{nearest(str(cpus), ('all', 'edges'))}")
-    bases = [
-        scenario
-        for base in _bases(config, mark.args or VERBS, **kwargs)
-        for scenario in scenarios(base, backends.load(base.backend))
-    ]
-    return bases, faults, cpus == "edges", bool(spread)
+    for scenario in runs(_defaults(config), mark.args, mark.kwargs):
+        yield _name(scenario), lambda scenario=scenario: judge(run(scenario))  # type: ignore[misc]
 
 
 def _faults(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
     from kvm_ref import backend as backends
+    from kvm_ref.marked import parts
     from kvm_ref.misuse import Misuse
     from kvm_ref.plans import plans
     from kvm_ref.replay import Replay
 
-    bases, faults, edges, spread = _parts(mark, config)
-    if not spread:
+    asked = parts(_defaults(config), mark.args, mark.kwargs)
+    if not asked.spread:
         raise Misuse("with spread=False the fixture is kvm_matrix, not kvm_run")
-    for base in bases:
+    for base in asked.bases:
         backend = backends.load(base.backend)
-        for plan in plans(base, backend, Replay(base, backend), edges=edges, faults=faults):
+        replay = Replay(base, backend)
+        for plan in plans(base, backend, replay, edges=asked.edges, faults=asked.faults):
             yield _name(base, plan.text), lambda plan=plan: _row(plan)  # type: ignore[misc]
 
 
@@ -285,15 +231,16 @@ def _row(plan: Plan) -> Judged:
 
 
 def _matrices(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
+    from kvm_ref.marked import parts
     from kvm_ref.matrix import run
     from kvm_ref.misuse import Misuse
 
-    bases, faults, edges, spread = _parts(mark, config)
-    if spread:
+    asked = parts(_defaults(config), mark.args, mark.kwargs)
+    if asked.spread:
         raise Misuse("the fixture kvm_matrix needs spread=False")
-    for name in dict.fromkeys(base.backend for base in bases):
-        own = [base for base in bases if base.backend == name]
-        yield name, lambda own=own: run(own, edges=edges, faults=faults)  # type: ignore[misc]
+    for name in dict.fromkeys(base.backend for base in asked.bases):
+        own = [base for base in asked.bases if base.backend == name]
+        yield name, lambda own=own: run(own, edges=asked.edges, faults=asked.faults)  # type: ignore[misc]
 
 
 _CASES: dict[tuple[str, str], Callable[[pytest.Mark, pytest.Config], Iterator[_Case]]] = {

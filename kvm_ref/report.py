@@ -176,21 +176,25 @@ def ktap(done: Matrix) -> Iterator[str]:
     passed = expected = 0
     for number, row in enumerate(done.rows, 1):
         given = " ".join(f"{n}={v}" for n, v in row.scenario.params.items())
-        name = " ".join(w for w in (row.scenario.backend, given, row.fault or "no fault") if w).replace(
-            "#", "\\#"
-        )
+        words = (row.scenario.backend, given, row.fault or "no fault")
+        name = _one_line(" ".join(filter(None, words))).replace("#", "\\#")
         if not row.findings and not row.idle:
             passed += 1
             yield f"ok {number} {name}"
             continue
         for finding in row.findings:
-            yield f"# {finding.judge}: {finding.message}"
+            yield f"# {_one_line(f'{finding.judge}: {finding.message}')}"
         known = row.findings and all(f.commit for f in row.findings) and not row.idle
         expected += bool(known)
         commits = sorted({f.commit for f in row.findings})
         yield f"not ok {number} {name}" + (f" # XFAIL mended by {', '.join(commits)}" if known else "")
     bad = len(done.rows) - passed - expected
     yield f"# Totals: pass:{passed} fail:{bad} xfail:{expected} xpass:0 skip:0 error:0"
+
+
+def _one_line(text: str) -> str:
+    # A line end within a name would begin a result of its own.
+    return " ".join(text.splitlines())
 
 
 def comparison(first: str, second: str, found: Comparison) -> Iterator[str]:

@@ -8,7 +8,7 @@ can see what it left behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,7 +16,8 @@ import attrs
 from kvm_ref import backend as backends
 from kvm_ref.backend import Backend
 from kvm_ref.errno import KernelError
-from kvm_ref.fault import Fault, Pending, arm, check
+from kvm_ref.fault import Fault, Pending, arm
+from kvm_ref.fault import check as check_fault
 from kvm_ref.kernel import Commit, Kernel, KernelBug, SystemState
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.cpu import Cpuhp
@@ -28,7 +29,7 @@ from kvm_ref.linux.module import Modules
 from kvm_ref.linux.reboot import MachineStopped
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.trace import Step, Trace
-from kvm_ref.verbs import parse_verb
+from kvm_ref.verbs import check_verb, parse_verb
 from kvm_ref.vocabulary import Vocabulary
 
 KERNEL = "6.12.117"
@@ -167,6 +168,32 @@ def perform(k: Kernel, text: str) -> tuple[Step, bool]:
     return Step([text], [result], events), alive
 
 
+def check(scenario: Scenario, backend: Backend) -> Kernel:
+    """Look up all that a scenario names, and return its machine; nothing has run on it.
+
+    Raises:
+        Misuse: something in the scenario does not exist.
+    """
+    vocabulary = Vocabulary.of(backend)
+    for text in scenario.verbs:
+        check_verb(text, backend, scenario.cpus.possible)
+    k = machine(scenario, backend)
+    check_plan(scenario.faults, vocabulary, scenario.cpus.possible)
+    return k
+
+
+def check_plan(faults: Iterable[Fault], vocabulary: Vocabulary, possible: Sequence[int]) -> None:
+    """Refuse faults that cannot be on a machine.
+
+    Raises:
+        Misuse: one of them cannot.
+    """
+    for fault in faults:
+        check_fault(fault, vocabulary)
+        if fault.cpu is not None and fault.cpu not in possible:
+            raise Misuse(f"no CPU {fault.cpu} in {fault}: this machine has {format_list(possible)}")
+
+
 def run(scenario: Scenario, backend: Backend | None = None) -> Run:
     """Run a scenario on a new machine.
 
@@ -174,17 +201,8 @@ def run(scenario: Scenario, backend: Backend | None = None) -> Run:
         Misuse: something in the scenario does not exist.
     """
     backend = backend or backends.load(scenario.backend)
-    vocabulary = Vocabulary.of(backend)
-    for text in scenario.verbs:
-        parse_verb(text)
-    k = machine(scenario, backend)
-    for fault in scenario.faults:
-        check(fault, vocabulary)
-        if fault.cpu is not None and fault.cpu not in scenario.cpus.possible:
-            raise Misuse(
-                f"no CPU {fault.cpu} in {fault}: this machine has {format_list(scenario.cpus.possible)}"
-            )
-    plan = arm(k, scenario.faults, vocabulary)
+    k = check(scenario, backend)
+    plan = arm(k, scenario.faults, Vocabulary.of(backend))
     steps = []
     after = {"before": look(k)}
     for number, text in enumerate(scenario.verbs, 1):

@@ -12,13 +12,13 @@ import attrs
 from kvm_ref import backend as backends
 from kvm_ref import scenario as scenarios
 from kvm_ref.backend import Backend
-from kvm_ref.fault import Fault, arm, check
+from kvm_ref.fault import Fault, arm
 from kvm_ref.fault import parse as parse_fault
 from kvm_ref.judged import Judged, judge
 from kvm_ref.misuse import Misuse
 from kvm_ref.scenario import Run, Scenario
 from kvm_ref.trace import Step, Trace
-from kvm_ref.verbs import parse_verb
+from kvm_ref.verbs import check_verb
 from kvm_ref.vocabulary import Vocabulary
 
 
@@ -70,10 +70,10 @@ class Session:
         Raises:
             Misuse: there is no such verb or fault.
         """
-        parse_verb(verb)
+        possible = self._base.cpus.possible
+        check_verb(verb, self.backend, possible)
         plan = tuple(parse_fault(fault) if isinstance(fault, str) else fault for fault in faults)
-        for fault in plan:
-            check(fault, self.vocabulary)
+        scenarios.check_plan(plan, self.vocabulary, possible)
         armed = arm(self._k, plan, self.vocabulary)
         step, self.alive = scenarios.perform(self._k, verb)
         idle = scenarios.idle(armed)

@@ -17,9 +17,10 @@ from kvm_ref import report
 from kvm_ref.backend import Backend
 from kvm_ref.fault import Fault
 from kvm_ref.judges import judge_all
+from kvm_ref.marked import machine, texts
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.plans import faults_of
-from kvm_ref.scenario import Cpus, Scenario, run
+from kvm_ref.scenario import Scenario, run
 from kvm_ref.session import Session
 from kvm_ref.testing import allowed
 from kvm_ref.verbs import VERBS
@@ -40,19 +41,21 @@ _UNASKED = ("reboot", "poweroff", "halt", "kexec", "hotplug-fail")
 def kvm_machine(
     backend: str = "x86-svm",
     *,
-    cpus: int = 2,
-    params: Mapping[str, str] | None = None,
-    commits: Iterable[str] = (),
-    allow: Collection[str] = (),
-    verbs: Collection[str] | None = None,
+    cpus: int | str = 2,
+    params: Mapping[str, object] | None = None,
+    features: Mapping[str, bool] | None = None,
+    commits: str | Iterable[str] | Mapping[str, bool] = (),
+    allow: str | Collection[str] = (),
+    verbs: str | Collection[str] | None = None,
     faults: bool = True,
 ) -> type[RuleBasedStateMachine]:
     """Return a rule-based machine, for ``TestKvm = kvm_machine("riscv").TestCase``.
 
     Args:
         backend: its name.
-        cpus: how many CPUs the machine has.
-        params: parameters of modules, as text.
+        cpus: how many CPUs the machine has, or which, as ``--cpus`` takes them.
+        params: parameters of modules.
+        features: what the CPUs have, where it is not the backend's default.
         commits: upstream commits that the kernel contains besides those of 6.12.117.
         allow: findings to pass over, as `kvm_ref.testing.assert_clean` takes them.
         verbs: which verbs there are; by default all that need no argument or a CPU.
@@ -61,25 +64,26 @@ def kvm_machine(
     Raises:
         Misuse: something that is named does not exist.
     """
-    base = Scenario(
-        backend=backend,
-        verbs=(),
-        cpus=Cpus.of(tuple(range(cpus))),
-        params=dict(params or {}),
-        commits=dict.fromkeys(commits, True),
-    )
+    base = machine(backend, cpus=cpus, params=params, features=features, commits=commits)
     found = backends.load(backend)
-    names = tuple(verbs) if verbs is not None else _verbs(found)
+    names = tuple(_verbs(found)) if verbs is None else texts("verbs", verbs)
+    passed = texts("allow", allow)
+    if not names:
+        raise Misuse("nothing to do: give verbs")
+    if not isinstance(faults, bool):
+        raise Misuse(f"malformed faults={faults!r}: expected True or False")
     for name in names:
         if name not in VERBS:
             raise Misuse(f"unknown verb {name!r}{nearest(name, VERBS)}")
         if VERBS[name].takes not in ("", "CPU") and not VERBS[name].takes.startswith("["):
             raise Misuse(f"verb {name} takes {VERBS[name].takes}, which no rule draws")
+        if VERBS[name].task == "foreign":
+            found.check_foreign()
     can_fail = _faults(base, found) if faults else {}
     rules = {
         name.replace("-", "_"): _rule(name, base.cpus.possible, can_fail.get(name, {})) for name in names
     }
-    return type("KvmMachine", (_Machine,), {"base": base, "allow": allow, **rules})
+    return type("KvmMachine", (_Machine,), {"base": base, "allow": passed, **rules})
 
 
 def _verbs(backend: Backend) -> list[str]:

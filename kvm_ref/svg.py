@@ -36,9 +36,14 @@ _HEADS = "".join(
 )
 
 
+def legal(text: object) -> str:
+    """Return text in which what XML cannot hold, such as NUL or half a character, is U+FFFD."""
+    return _ILLEGAL.sub("\ufffd", str(text))
+
+
 def escape(text: object) -> str:
     """Return text for XML, within an element or in quotes; what XML cannot hold becomes U+FFFD."""
-    return _ILLEGAL.sub("\ufffd", str(text)).translate(_ENTITIES)
+    return legal(text).translate(_ENTITIES)
 
 
 def element(name: str, /, inner: str = "", **attributes: object) -> str:

@@ -14,6 +14,7 @@ from kvm_ref import report
 from kvm_ref.compare import compare, scenario_of
 from kvm_ref.judged import Judged
 from kvm_ref.judges import Finding, judge_all
+from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.text import numbered, verdict
 from kvm_ref.trace import Event, Step, Trace
 from kvm_ref.unwound import Unwinding, unwindings
@@ -45,9 +46,13 @@ def assert_unwinds(of: Trace | Traced, expected: Sequence[str], *, function: str
 
     Raises:
         AssertionError: something else is undone, another order is kept, or nothing failed.
+        Misuse: these are no trace and no list.
     """
     __tracebackhide__ = True
-    found = list(unwindings(_trace(of).steps))
+    if isinstance(expected, str):
+        raise Misuse(f"malformed expected={expected!r}: give a list of names")
+    trace = _trace(of)
+    found = list(unwindings(trace.steps))
     if not found:
         raise AssertionError("nothing unwinds: no fault fired and no verb failed")
     jumps = any(name.startswith("goto ") for name in expected)
@@ -64,9 +69,8 @@ def assert_unwinds(of: Trace | Traced, expected: Sequence[str], *, function: str
             raise AssertionError(_message(f"{one.name} is undone, {want}", way, one.place, want))
     if len(undone) < len(expected):
         want = f"expected {expected[len(undone)]} before this"
-        raise AssertionError(
-            _message(f"{expected[len(undone)]} is not undone", found[-1], found[-1].end, want)
-        )
+        what = f"{expected[len(undone)]} is not undone{_uncalled(trace, function)}"
+        raise AssertionError(_message(what, found[-1], found[-1].end, want))
 
 
 def assert_clean(of: Trace | Traced, allow: Collection[str] = ()) -> None:
@@ -135,7 +139,16 @@ def allowed(finding: Finding, allow: Collection[str]) -> bool:
 
 
 def _trace(of: Trace | Traced) -> Trace:
-    return of if isinstance(of, Trace) else of.trace
+    found = of if isinstance(of, Trace) else getattr(of, "trace", None)
+    if not isinstance(found, Trace):
+        raise Misuse(f"no trace, and nothing that bears one: {of!r:.60}")
+    return found
+
+
+def _uncalled(trace: Trace, function: str) -> str:
+    # A function that was not called undoes nothing; perhaps its name is wrong.
+    called = {event[2] for event in trace.events() if event[0] == "enter"}
+    return f": {function}() is not called{nearest(function, called)}" if function not in {"", *called} else ""
 
 
 def _findings(of: Trace | Traced) -> Sequence[Finding]:

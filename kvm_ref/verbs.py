@@ -8,7 +8,7 @@ misuse.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -133,23 +133,23 @@ def _number(text: str, what: str, example: str) -> int:
     return int(text)
 
 
-def _possible(k: Kernel, text: str | None, verb: str) -> int:
+def _possible(possible: Sequence[int], text: str | None, verb: str) -> int:
     cpu = _number(text or "", "CPU", f"{verb}=1")
-    if cpu not in k.possible:
-        raise Misuse(f"no CPU {cpu}: this machine has {format_list(k.possible)}")
+    if cpu not in possible:
+        raise Misuse(f"no CPU {cpu}: this machine has {format_list(possible)}")
     return cpu
 
 
 def offline(k: Kernel, argument: str | None) -> None:
     """Take a CPU down: echo 0 to its file ``online`` in sysfs; one that is down stays so."""
-    cpu = _possible(k, argument, "offline")
+    cpu = _possible(k.possible, argument, "offline")
     if cpu in k.online:
         cpu_device_down(k, cpu)
 
 
 def online(k: Kernel, argument: str | None) -> None:
     """Bring a CPU up: echo 1 to its file ``online`` in sysfs; one that is up stays so."""
-    cpu = _possible(k, argument, "online")
+    cpu = _possible(k.possible, argument, "online")
     if cpu not in k.online:
         cpu_device_up(k, cpu)
 
@@ -161,7 +161,7 @@ def hotplug_fail(k: Kernel, argument: str | None) -> None:
         KernelError: ERANGE, the number is none of an int; EINVAL, there is no such state.
     """
     number, _, state = (argument or "").partition(":")
-    cpu = _possible(k, number, "hotplug-fail")
+    cpu = _possible(k.possible, number, "hotplug-fail")
     names = {step.name: n for n, step in k[Cpuhp].cpuhp_hp_states.items()}
     if re.fullmatch(r"[+-]?[0-9]+", state):
         if len(state) > 11 or not -(1 << 31) <= int(state) < 1 << 31:
@@ -190,7 +190,7 @@ def foreign(k: Kernel, argument: str | None, hook: Callable[[Kernel], None]) -> 
     Raises:
         KernelError: ENXIO, the CPU does not run; EBUSY, virtualization is on there.
     """
-    cpu = _possible(k, argument, "foreign-on")
+    cpu = _possible(k.possible, argument, "foreign-on")
     if cpu not in k.online:
         raise KernelError(ENXIO)
     k.run_on("foreign", cpu, lambda k: hook(k))
@@ -244,3 +244,21 @@ def parse_verb(text: str) -> tuple[Verb, str | None]:
     if (equals and not argument) or (not equals and verb.takes and not verb.takes.startswith("[")):
         raise Misuse(f"verb {name} takes {verb.takes}, as in {name}={_EXAMPLES[verb.takes]}")
     return verb, argument or None
+
+
+def check_verb(text: str, backend: Backend, possible: Sequence[int]) -> None:
+    """Refuse a verb that cannot be asked for on a machine; nothing is run.
+
+    Raises:
+        Misuse: there is no such verb, module or CPU, or the argument has another form.
+    """
+    verb, argument = parse_verb(text)
+    if verb.task == "foreign":
+        backend.check_foreign()
+    if verb.takes.startswith("CPU"):
+        cpu = (argument or "").partition(":")[0] if verb.takes == "CPU:STATE" else argument
+        _possible(possible, cpu, text.partition("=")[0])
+    elif verb.takes == "[MODULE]":
+        _chain(backend, argument)
+    elif argument is not None:
+        _number(argument, "VM", "close-vm=0")

@@ -260,5 +260,8 @@ class Vocabulary(Mapping[str, Facts]):
 
 @functools.cache
 def _of(packages: tuple[str, ...]) -> Vocabulary:
-    # A cache of what never changes: a module declares its functions once, when it is imported.
+    # A cache of what never changes: a module declares its functions once, when it is imported. What
+    # verbs lead to is all that there is, whoever asks first.
+    import kvm_ref.verbs  # noqa: F401
+
     return Vocabulary(packages)

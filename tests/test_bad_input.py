@@ -135,6 +135,8 @@ def refused(done: Done, says: str) -> None:
         ("latency --feature svn=1", "unknown feature 'svn' of x86-svm"),
         ("latency --format xml", "unknown format 'xml': expected one of json, svg, text"),
         ("latency load", "unknown argument 'load'"),
+        ("run -o x load", "unknown argument '-o' (see"),
+        ("matrix --ouput x", "unknown argument '--ouput': did you mean --output?"),
         ("ladder kvm_inti", "unknown function 'kvm_inti': did you mean kvm_init?"),
         ("ladder kvm_arm_init --backend mips", "unknown function 'kvm_arm_init'"),
         ("compare a b c", "compare takes one trace or two, not 3"),

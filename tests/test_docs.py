@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from configparser import ConfigParser
 from html.parser import HTMLParser
@@ -21,7 +22,9 @@ import pytest
 from test_examples import EXAMPLES, PAGES
 from tree import kernel_source
 
+from kvm_ref import backend as backends
 from kvm_ref.cli import parser
+from kvm_ref.vocabulary import Vocabulary
 
 TOP = Path(__file__).parent.parent
 DOCS = TOP / "docs"
@@ -190,6 +193,14 @@ def test_the_support_table_has_the_ladders(pages: dict[Path, Page], built: Path)
         walked = re.fullmatch(r"C walked: (\d+) of (\d+)", row[4])
         assert walked, row
         assert int(walked[1]) == int(walked[2]) > 0, row
+
+
+def test_the_support_table_has_every_function(pages: dict[Path, Page], built: Path) -> None:
+    """A row for each function of each backend's vocabulary, and no more."""
+    facts = {facts for name in backends.available() for facts in Vocabulary.of(backends.load(name)).values()}
+    rows = [row for row in pages[built / "reference/support.html"].rows if row]
+    assert Counter(row[0].split()[0] for row in rows) == Counter(one.name for one in facts)
+    assert len(rows) > 500
 
 
 def test_the_support_table_has_real_kernels(pages: dict[Path, Page], built: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -107,6 +108,27 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     with Output(str(file)):
         pass
     assert (file.read_text(), os.listdir(tmp_path)) == ("old", ["file"])
+
+
+def test_a_full_disk_is_told_before(tmp_path: Path) -> None:
+    """What has no room for a beginning is refused before the work, and leaves nothing behind."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, old[1]))
+    try:
+        with pytest.raises(Misuse, match=r"^cannot write '.*/file': File too large$"):
+            Output(str(tmp_path / "file"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(Misuse, match=r"^cannot write '/dev/full': No space left on device$"):
+        Output("/dev/full")
+
+
+def test_a_short_text_is_all_there_is(tmp_path: Path) -> None:
+    """Nothing of what was tried before is left in the file."""
+    with Output(str(tmp_path / "file")) as out:
+        out.write(["a"])
+    assert (tmp_path / "file").read_bytes() == b"a\n"
 
 
 def test_a_device_takes_what_comes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 from command_line import Command
@@ -12,6 +13,7 @@ from command_line import Command
 from kvm_ref import backend as backends
 from kvm_ref import drawing, picture
 from kvm_ref.calls import Block, Branch, Call, Leave, Loop
+from kvm_ref.reading import Jump, Label, Ladder
 from kvm_ref.vocabulary import Facts, Vocabulary
 
 # virt/kvm/kvm_main.c: kvm_init(), each call and the label that it goes to; the labels in their order.
@@ -190,6 +192,26 @@ def test_mermaid_escapes_what_it_must(kvm_ref: Command) -> None:
         in kvm_ref("ladder", "kvm_enable_virtualization", "--format", "mermaid").out
     )
     assert picture._entities('a < "b" & c') == '"a &lt; &quot;b&quot; &amp; c"'
+
+
+def test_names_are_text_whatever_they_hold() -> None:
+    """Markup, quotes, ends of lines, references and half characters stay within their texts."""
+    name = """a<b>&"'\n]]>-->#35;%%{init}%%`\\N\u2028\u00e9\ud800\x00"""
+    seen = name.replace("\ud800", "\ufffd").replace("\x00", "\ufffd")
+    ladder = Ladder(name, (Jump(name, (name,), 1),), (Label(name, (Call(name),), 2),))
+    shown = drawing.Drawing(name, name, ladder, (name,))
+    strings = [json.loads(m) for m in re.findall(r'"(?:[^"\\]|\\.)*"', "\n".join(picture.dot(shown)))]
+    assert {s.replace("&amp;", "&") for s in strings} == {
+        seen, f"{seen}()", "monospace", "return 0", f"{seen}:\n{seen}();", "return the error", "goto"
+    }  # fmt: skip
+    chart = "\n".join(picture.mermaid(shown))
+    assert len(chart.split("\n")) == 8
+    assert not set(re.sub(r'\["|"\]|<br/>|#(?:35|37|96);|-->|-\. goto \.->', "", chart)) & set('<>"%`#')
+    root = ElementTree.fromstring("".join(picture.svg(shown)))
+    assert {e.tag.partition("}")[2] for e in root.iter()} <= {
+        "svg", "title", "desc", "style", "defs", "marker", "path", "rect", "text", "g", "line"
+    }  # fmt: skip
+    assert f"{seen}()" in {"".join(e.itertext()) for e in root.iter()}
 
 
 @pytest.mark.parametrize(("form", "arrow"), [("dot", "->"), ("mermaid", "-. return .->")])

@@ -219,11 +219,12 @@ def test_wrong_options(pytester: pytest.Pytester, args: Sequence[str], said: str
             "kvm_run('load', fail='misc_register=EBUZY')",
             "unknown errno 'EBUZY' in 'misc_register=EBUZY': did you mean EBUSY?",
         ),
-        ("kvm_run('load', cpus=0)", "malformed --cpus '0': expected 1 to 8192 CPUs"),
+        ("kvm_run('load', cpus=0)", "malformed cpus '0': expected 1 to 8192 CPUs"),
+        ("kvm_run('offline=9')", "no CPU 9: this machine has 0-3"),
         ("kvm_run('load', params={'enable_virt': 1})", "unknown parameter 'enable_virt'*"),
         ("kvm_run('load', features={'tsc': True})", "unknown feature 'tsc' of x86-svm*"),
         ("kvm_run('load', commits=['b31e7c24b476f'])", "unknown commit 'b31e7c24b476f'*"),
-        ("kvm_run('load', backnd='riscv')", "got an unexpected keyword argument 'backnd'"),
+        ("kvm_run('load', backnd='riscv')", "unknown argument 'backnd': did you mean backend?"),
         ("kvm_matrix('load', faults=3)", "malformed faults=3: expected 1, or 2 for every pair"),
         ("kvm_matrix('load', fail_cpus='edge')", "unknown fail_cpus 'edge': did you mean edges?"),
         ("kvm_matrix('load', spread=False)", "with spread=False the fixture is kvm_matrix, not kvm_run"),
@@ -261,13 +262,78 @@ def test_wrong_markers(pytester: pytest.Pytester, marker: str, said: str) -> Non
             "import pytest\n@pytest.mark.kvm_run('load')\n@pytest.mark.kvm_matrix('load')\ndef test_it(kvm_run): pass",
             "more than one marker says what kvm_run is",
         ),
+        (
+            "import pytest\n@pytest.mark.kvm_matrix('load', backend='x')\ndef test_it(): pass",
+            "@pytest.mark.kvm_matrix: the test takes no kvm_run and no kvm_matrix, so nothing would be run",
+        ),
     ],
-    ids=["no marker for a run", "no marker for a matrix", "spread", "verbs of a machine", "two markers"],
+    ids=[
+        "no marker for a run",
+        "no marker for a matrix",
+        "spread",
+        "verbs of a machine",
+        "two markers",
+        "no fixture",
+    ],
 )
 def test_fixtures_and_markers_that_do_not_fit(pytester: pytest.Pytester, source: str, said: str) -> None:
     """A fixture without its marker, and a marker that means something else, are refused there as well."""
     (line,) = errors(pytester, source)
     assert line.partition("::test_it: ")[2] == said
+
+
+def test_a_class_may_be_marked(pytester: pytest.Pytester) -> None:
+    """A marker of a class is for those of its tests that have the fixture; the others are as they were."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.kvm_run("load")
+        class TestLoad:
+            def test_run(self, kvm_run):
+                assert kvm_run.results == (0,)
+
+            def test_other(self):
+                pass
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+def test_fixtures_of_the_same_name(pytester: pytest.Pytester) -> None:
+    """A project's own fixtures and parameters of these names are its own; one may add to the plugin's."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def kvm_run():
+            return "own"
+
+        @pytest.fixture
+        def kvm_machine(kvm_machine):
+            return [kvm_machine]
+
+        def test_own(kvm_run):
+            assert kvm_run == "own"
+
+        def test_more(kvm_machine):
+            assert kvm_machine[0].do("load") == 0
+
+        @pytest.mark.parametrize("kvm_matrix", [1, 2])
+        def test_parameter(kvm_matrix):
+            assert kvm_matrix in (1, 2)
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
+
+
+def test_a_fixture_asked_for_too_late(pytester: pytest.Pytester) -> None:
+    """What is to be run must be known when tests are collected."""
+    pytester.makepyfile("def test_late(request): request.getfixturevalue('kvm_machine')")
+    done = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["kvm_machine is known too late: have it as an argument of the test"])
 
 
 def test_a_suite_without_it_is_left_alone(pytester: pytest.Pytester) -> None:

@@ -67,6 +67,31 @@ def test_what_cannot_be_done() -> None:
         k.do("load")
 
 
+@pytest.mark.parametrize(
+    ("verb", "faults", "said"),
+    [
+        ("offline=9", (), "no CPU 9: this machine has 0-1"),
+        ("load=kvm_adm", (), "unknown module 'kvm_adm': did you mean kvm_amd?"),
+        ("load", ("misc_register@9",), "no CPU 9 in misc_register@9: this machine has 0-1"),
+    ],
+)
+def test_what_is_refused_is_not_begun(verb: str, faults: tuple[str, ...], said: str) -> None:
+    """A verb or a fault that cannot be leaves no step behind, and the machine goes on."""
+    k = session()
+    with pytest.raises(Misuse) as refused:
+        k.do(verb, *faults)
+    assert str(refused.value) == said
+    assert (k.scenario.verbs, k.do("load")) == ((), 0)
+
+
+def test_no_other_hypervisor() -> None:
+    """Where no other hypervisor can take a CPU, none can give one back either."""
+    k = session("riscv")
+    for act in (k.backend.foreign_on, k.backend.foreign_off):
+        with pytest.raises(Misuse, match=r"^backend 'riscv' knows no other hypervisor"):
+            act(k._k)
+
+
 def test_a_fault_that_never_fires() -> None:
     """Attempted, it is as if it had not been given."""
     k = session()

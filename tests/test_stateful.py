@@ -68,6 +68,15 @@ def test_which_verbs_there_are() -> None:
         ({"verbs": ["laod"]}, "unknown verb 'laod': did you mean load?"),
         ({"verbs": ["hotplug-fail"]}, "verb hotplug-fail takes CPU:STATE, which no rule draws"),
         ({"commits": ["0000000"]}, "unknown commit '0000000'"),
+        ({"backend": 5}, "malformed backend=5: expected the name of one"),
+        ({"backend": "all"}, "malformed backend='all': expected the name of one"),
+        ({"cpus": 0}, "malformed cpus '0': expected 1 to 8192 CPUs"),
+        ({"verbs": []}, "nothing to do: give verbs"),
+        ({"verbs": [5]}, "malformed verbs=[5]: expected text, or a list of it"),
+        ({"backend": "riscv", "verbs": "foreign-on"}, "backend 'riscv' knows no other hypervisor"),
+        ({"allow": 5}, "malformed allow=5: expected text, or a list of it"),
+        ({"faults": "no"}, "malformed faults='no': expected True or False"),
+        ({"features": {"tsc": True}}, "unknown feature 'tsc' of x86-svm"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -76,6 +85,18 @@ def test_what_does_not_exist(args: dict[str, object], said: str) -> None:
     with pytest.raises(Misuse) as refused:
         kvm_machine(**args)  # type: ignore[arg-type]
     assert str(refused.value).startswith(said)
+
+
+def test_one_text_is_one() -> None:
+    """A single verb, commit or finding that is allowed need be no list; values of parameters need be no text."""
+    made = kvm_machine(
+        "loongarch", verbs="load", commits="b31e7c24b475", allow="leak", params={"enable_virt_at_load": False}
+    )
+    assert (made.allow, made.base.commits, made.base.params) == (  # type: ignore[attr-defined]
+        ("leak",),
+        {"b31e7c24b475": True},
+        {"enable_virt_at_load": "0"},
+    )
 
 
 def test_without_hypothesis() -> None:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tape import Tape, kernel_trace
 
 from kvm_ref.fault import Fault
+from kvm_ref.misuse import Misuse
 from kvm_ref.scenario import Cpus, Scenario
 from kvm_ref.scenario import run as run_scenario
 from kvm_ref.session import Session
@@ -110,6 +113,29 @@ def test_too_much_and_too_little() -> None:
     assert refused(assert_unwinds, after("load"), []) == [
         "nothing unwinds: no fault fired and no verb failed"
     ]
+
+
+def test_a_function_that_is_not_called() -> None:
+    """A wrong name is told, with the nearest of those that are called."""
+    said = refused(assert_unwinds, after("load", fail="misc_register"), KVM_INIT, function="kvm_innit")
+    assert said[0] == f"{KVM_INIT[0]} is not undone: kvm_innit() is not called: did you mean kvm_init?"
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "trace", []], ids=repr)
+@pytest.mark.parametrize(
+    "how", [(assert_clean,), (assert_same, None), (assert_unwinds, [])], ids=["clean", "same", "unwinds"]
+)
+def test_what_bears_no_trace(how: tuple[Callable[..., None], object], wrong: object) -> None:
+    """Whatever else is given is refused in one line."""
+    with pytest.raises(Misuse) as refusal:
+        how[0](wrong, *how[1:])
+    assert str(refusal.value) == f"no trace, and nothing that bears one: {wrong!r}"
+
+
+def test_one_name_is_no_list() -> None:
+    """A text would be taken for its letters."""
+    with pytest.raises(Misuse, match=r"^malformed expected='kvm_exit': give a list of names$"):
+        assert_unwinds(after("load", fail="misc_register"), "kvm_exit")
 
 
 def test_calls_that_never_ended() -> None:

@@ -332,6 +332,15 @@ def test_ktap_of_each_kind_of_row() -> None:
     ]
 
 
+def test_ktap_has_a_result_a_line() -> None:
+    """A line end in a name or a message begins no result of its own."""
+    bad = row("f\nok 9 g", (finding("leak\nok 8 h"),))
+    lines = list(report.ktap(Matrix((bad,), {}, ())))
+    assert [line for line in lines if line.startswith("ok")] == []
+    assert all("\n" not in line for line in lines)
+    assert "not ok 1 x86-svm enable_virt_at_load=1 f ok 9 g" in lines
+
+
 def test_tables() -> None:
     """Columns are as wide as their widest cell; lists are words; no rows are no lines."""
     assert list(report.table([])) == []

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 from kvm_ref import backend as backends
 from kvm_ref.vocabulary import NULL, Vocabulary
@@ -42,3 +44,15 @@ def test_a_vocabulary_can_be_handed_to_another_process() -> None:
     assert words != Vocabulary(("arch.x86",))
     assert {words: 1}[words] == 1
     assert repr(NULL) == "NULL"
+
+
+def test_a_vocabulary_is_whole_whoever_asks_first() -> None:
+    """Functions that no backend leads to, such as those of suspend, are there before anything has run."""
+    program = (
+        "from kvm_ref import backend as b; from kvm_ref.vocabulary import Vocabulary as V; "
+        "n = [*V.of(b.load('x86-svm'))]; print('pm_suspend' in n, 'kernel_kexec' in n); "
+        "import kvm_ref.cli, kvm_ref.commands, kvm_ref.testing; V.of.__func__.__globals__['_of'].cache_clear(); "
+        "print(n == [*V.of(b.load('x86-svm'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\nTrue\n"

@@ -30,6 +30,7 @@ def mutex_lock(k: Kernel, lock: Mutex) -> None:
         KernelBug: it is held already: the kernel would hang.
     """
     if lock.owner:
+        k.record()  # nothing follows
         raise KernelBug(f"{k.at.task} waits for ever on {lock.name}, held by {lock.owner}")
     lock.owner = k.at.task
     k.events.append(("lock", k.at, lock.name, None, None))

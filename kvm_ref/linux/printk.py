@@ -60,4 +60,5 @@ def BUG_ON(k: Kernel, condition: object, text: str) -> None:
 
 def _bug(k: Kernel, text: str) -> NoReturn:
     k.log.append(f"kernel BUG: {text}")
+    k.record()  # the task is gone: what Python undoes on the way out does not happen
     raise KernelBug(text)

@@ -176,5 +176,7 @@ def pm_suspend(k: Kernel) -> None:
     pr_info(k, "PM: suspend entry (deep)")
     try:
         enter_state(k)
-    finally:
+    except KernelError:
         pr_info(k, "PM: suspend exit")
+        raise
+    pr_info(k, "PM: suspend exit")
