@@ -300,7 +300,7 @@ def test_no_command_goes_untested(page: Path) -> None:
 
 def test_every_example_file_runs() -> None:
     """What a page shows of docs/examples is run by a command of a page."""
-    commands = " ".join(command for _, command, _ in EXAMPLES)
+    commands = " ".join(command for _, _, command, _ in EXAMPLES)
     files = list((DOCS / "examples").glob("**/*.py"))
     assert len(files) >= 3
     for path in files:

@@ -49,19 +49,23 @@ def matches(expected: str, printed: str) -> bool:
     return re.fullmatch(pattern, printed) is not None
 
 
-EXAMPLES = [(place, *example) for place, block in blocks("console") for example in commands(block)]
+# Of each command: the block that it stands in, itself, and what it is to print.
+EXAMPLES = [(place, block, *example) for place, block in blocks("console") for example in commands(block)]
 
 
-@pytest.mark.parametrize(("place", "command", "expected"), EXAMPLES, ids=[f"{e[0]} {e[1]}" for e in EXAMPLES])
+@pytest.mark.parametrize(
+    ("place", "block", "command", "expected"), EXAMPLES, ids=[f"{e[0]} {e[2]}" for e in EXAMPLES]
+)
 def test_a_command_prints_what_the_page_says(
-    place: str, command: str, expected: str, tmp_path_factory: pytest.TempPathFactory
+    place: str, block: str, command: str, expected: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The page and the program agree, line by line."""
-    # A page may use the text of a kernel, and one directory for all its commands.
+    # A page may use the text of a kernel, and one directory for all its commands. What one command of a
+    # block makes of a kernel, the next ones look at.
     kernels = {
         name: str(kernel_tree(version))
         for name, version in (("LINUX", "6.12"), ("LINUX_6_1", "6.1"))
-        if re.search(rf"\${name}\b", command)
+        if re.search(rf"\${name}\b", block)
     }
     scratch = tmp_path_factory.getbasetemp() / place.partition(":")[0].replace("/", "-")
     scratch.mkdir(exist_ok=True)
