@@ -14,6 +14,19 @@ from kvm_ref.text import errno_name
 Item = tuple[str, str, Any]
 
 
+class About(tuple[str, str, Any]):
+    """A call that is about a resource, by its name in that run. It equals the same call about any other."""
+
+    resource: str
+
+    @classmethod
+    def of(cls, name: str, value: Any, resource: object) -> About:
+        """Return the item of a call."""
+        item = cls(("call", name, value))
+        item.resource = str(resource)
+        return item
+
+
 @attrs.frozen
 class Body:
     """What one call of a function did in the model, and what it returned as the trace shows it."""
@@ -42,12 +55,12 @@ class Difference:
     @property
     def text(self) -> str:
         """What the text does, in words."""
-        return shown(self.did)
+        return shown(self.did, about=self.did[:2] == self.due[:2])
 
     @property
     def model(self) -> str:
         """What the model does, in words."""
-        return shown(self.due)
+        return shown(self.due, about=self.did[:2] == self.due[:2])
 
     @property
     def after(self) -> int:
@@ -55,12 +68,12 @@ class Difference:
         return len(self.lines)
 
 
-def shown(item: Item) -> str:
-    """Say what an item is, in words."""
+def shown(item: Item, *, about: bool = False) -> str:
+    """Say what an item is, in words; of a call, if asked, what it is about, too."""
     kind, name, value = item
     match kind:
         case "call":
-            return f"calls {name}()"
+            return f"calls {name}({item.resource if about and isinstance(item, About) else ''})"
         case "goto":
             return f"jumps to {name}"
         case "return":

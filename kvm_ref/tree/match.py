@@ -15,13 +15,15 @@ from typing import Any
 
 import attrs
 
-from kvm_ref.tree.bodies import Body, Difference, Item
+from kvm_ref.tree.bodies import About, Body, Difference, Item
 from kvm_ref.tree.flow import Idle, sets, turns
 from kvm_ref.tree.locks import lock_of, spins
 from kvm_ref.tree.machine import Frame, Machine, State
 from kvm_ref.tree.operations import Asm, Call, Code, Loop, Return, Turn
 from kvm_ref.tree.program import Interest
+from kvm_ref.tree.resources import other
 from kvm_ref.tree.values import Error, Memory, Pointer, Unset, Value
+from kvm_ref.vocabulary import Facts
 
 # Operations that one match may take. A function of the kernel takes some hundred.
 _LIMIT = 100_000
@@ -170,12 +172,15 @@ class Match(Machine):
             # A macro or a function that calls what it is given.
             names = {name}
         if kind == "call" and name in names:
-            other = self._skip(state.fork(), op) if name in self.optional else None
+            wrong = self._another(state, op, name)
+            if wrong:
+                return self._part(state, op.line, About.of(name, None, wrong))
+            without = self._skip(state.fork(), op) if name in self.optional else None
             self._take(state, op.line)
             state.forget(op)
             assert isinstance(state, _State)
             state.memory.store(self.result(state, op), _value(value, state.done))
-            return [other, state] if other else None
+            return [without, state] if without else None
         if modelled and len(modelled) == len(names) and not self.optional.issuperset(modelled):
             return self._part(state, op.line, ("call", " or ".join(sorted(modelled)), None))
         codes = self._inside(op.name, names) if len(state.frames) < _DEPTH else []
@@ -195,6 +200,14 @@ class Match(Machine):
             return [other, state]
         self._skip(state, op)
         return None
+
+    def _another(self, state: State, op: Call, name: str) -> str:
+        # What a call is about if that is something else than in the model, or "".
+        facts = self.known.get(name)
+        if not isinstance(facts, Facts):
+            return ""
+        item, items = self._next(state), self.body.items
+        return other(item, items, facts, op, state.top.code, state.memory, state.top.prefix)
 
     def _inside(self, name: str, targets: Collection[str]) -> list[Code]:
         # The functions that a call goes into, of those that lead to something that the model knows.
