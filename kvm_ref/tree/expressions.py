@@ -7,7 +7,7 @@ Calls are taken out beforehand (`kvm_ref.tree.lower`): what a call returned is r
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import attrs
 
@@ -39,6 +39,10 @@ class Place(Expression):
 
     def value(self, memory: Memory, prefix: str) -> Value:
         return memory.get(self.address(memory, prefix))
+
+    def of_parameter(self, params: Container[str]) -> bool:
+        """Say whether it lies in a structure that one of these parameters points to."""
+        return False
 
 
 @attrs.frozen
@@ -126,6 +130,11 @@ class Member(Place):
         if isinstance(self.of, Place):
             return f"{self.of.address(memory, prefix)}.{self.name}"
         return f"({self.of.key(prefix)}).{self.name}"
+
+    def of_parameter(self, params: Container[str]) -> bool:
+        if isinstance(self.of, Variable):
+            return self.arrow and self.of.local and self.of.name in params
+        return isinstance(self.of, Place) and not self.arrow and self.of.of_parameter(params)
 
     def key(self, prefix: str) -> str:
         inner = self.of.key(prefix)
@@ -296,3 +305,12 @@ class Binary(Expression):
     def key(self, prefix: str) -> str:
         left, right = self.left.key(prefix), self.right.key(prefix)
         return left and right and f"({left} {self.op} {right})"
+
+    def fact(self, memory: Memory, prefix: str) -> str:
+        """Return the comparison of a number with a constant that is not known, or "" if it is none.
+
+        Nothing that a function does changes it, so that loops up to the same constant turn as often.
+        """
+        number = self.left.value(memory, prefix)
+        constant = isinstance(self.right, Variable) and self.right.constant and not self.right.local
+        return f"{number} {self.op} {self.right.key(prefix)}" if constant and isinstance(number, int) else ""

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from kvm_ref.tree.bodies import About, Body, Difference, Item
-from kvm_ref.tree.flow import Idle, sets, turns
+from kvm_ref.tree.flow import Idle, sets, straight, turns
 from kvm_ref.tree.locks import lock_of, spins
 from kvm_ref.tree.machine import Frame, Machine, State
 from kvm_ref.tree.operations import Asm, Call, Code, Loop, Return, Turn
@@ -179,6 +179,7 @@ class Match(Machine):
             self._take(state, op.line)
             state.forget(op)
             assert isinstance(state, _State)
+            self._stores(state, op, name)
             state.memory.store(self.result(state, op), _value(value, state.done))
             return [without, state] if without else None
         if modelled and len(modelled) == len(names) and not self.optional.issuperset(modelled):
@@ -200,6 +201,17 @@ class Match(Machine):
             return [other, state]
         self._skip(state, op)
         return None
+
+    def _stores(self, state: State, op: Call, name: str) -> None:
+        # What a call that is not gone into leaves in the structures that it is given, if it has but one way.
+        code = self.program.code(name)
+        stores = straight(code) if code else ()
+        if code and stores:
+            values = state.values(op)
+            state.enter(code, values, "")
+            for one in stores:
+                state.store(one.place, one.value.value(state.memory, state.top.prefix))
+            state.memory.drop(state.frames.pop().prefix)
 
     def _another(self, state: State, op: Call, name: str) -> str:
         # What a call is about if that is something else than in the model, or "".
@@ -280,8 +292,10 @@ class Match(Machine):
         state.turned = {**state.turned, (len(state.frames), head): turned + 1}
         if op.name == "for_each_possible_cpu" and turned != self.cpus:
             return [state]
+        # What the last turn set is known then.
         other = state.fork()
-        self._away(other, other.top, op)
+        other.turned = {key: n for key, n in state.turned.items() if key != (len(state.frames), head)}
+        other.top.at = op.leave.at
         return [other, state]
 
     def turned(self, state: State, frame: Frame, op: Turn) -> list[State] | None:
