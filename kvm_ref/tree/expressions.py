@@ -27,6 +27,11 @@ class Expression:
         """Return a text that is the same for the same unknown value, "" if there is none."""
         raise NotImplementedError
 
+    def reads(self, place: Place) -> bool:
+        """Say whether another expression is part of this one."""
+        parts = (getattr(self, name, None) for name in ("of", "left", "right", "index"))
+        return self == place or any(isinstance(part, Expression) and part.reads(place) for part in parts)
+
 
 class Place(Expression):
     """An expression that can be assigned to."""

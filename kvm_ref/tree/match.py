@@ -15,14 +15,14 @@ from typing import Any
 
 import attrs
 
-from kvm_ref.tree.bodies import About, Body, Difference, Item
+from kvm_ref.tree.bodies import About, Body, Difference, Item, agrees, plain, value_of
 from kvm_ref.tree.flow import Idle, sets, straight, turns
 from kvm_ref.tree.locks import lock_of, spins
 from kvm_ref.tree.machine import Frame, Machine, State
 from kvm_ref.tree.operations import Asm, Call, Code, Loop, Return, Turn
 from kvm_ref.tree.program import Interest
 from kvm_ref.tree.resources import other
-from kvm_ref.tree.values import Error, Memory, Pointer, Unset, Value
+from kvm_ref.tree.values import Error, Memory, Value
 from kvm_ref.vocabulary import Facts
 
 # Operations that one match may take. A function of the kernel takes some hundred.
@@ -180,7 +180,7 @@ class Match(Machine):
             state.forget(op)
             assert isinstance(state, _State)
             self._stores(state, op, name)
-            state.memory.store(self.result(state, op), _value(value, state.done))
+            state.memory.store(self.result(state, op), value_of(value, state.done))
             return [without, state] if without else None
         if modelled and len(modelled) == len(names) and not self.optional.issuperset(modelled):
             return self._part(state, op.line, ("call", " or ".join(sorted(modelled)), None))
@@ -267,9 +267,9 @@ class Match(Machine):
             return None
         kind, _, expected = self._next(state)
         if kind != "return":
-            return self._part(state, op.line, ("return", "", None if self.code.void else _text(value)))
-        if not self.code.void and not _same(value, expected):
-            return self._part(state, op.line, ("return", "", _text(value)))
+            return self._part(state, op.line, ("return", "", None if self.code.void else plain(value)))
+        if not self.code.void and not agrees(value, expected):
+            return self._part(state, op.line, ("return", "", plain(value)))
         assert isinstance(state, _State)
         state.leaves = (*state.leaves, op.line)
         self.leave(state, value)
@@ -322,34 +322,6 @@ class Match(Machine):
 
 class Limit(Exception):
     """The walk was given up."""
-
-
-def _value(shown: Any, number: int) -> Value:
-    # What a call returned, from how a trace shows it.
-    if shown == "ptr":
-        return Pointer(f"#{number}")
-    if shown == "NULL":
-        return 0
-    if isinstance(shown, str) and shown.startswith("ERR_PTR("):
-        return Error(-int(shown[8:-1]))
-    return shown if shown is None else int(shown)
-
-
-def _same(value: Value, shown: Any) -> bool:
-    if value is None or shown is None:
-        return True
-    if shown == "ptr":
-        return isinstance(value, Pointer)
-    return value == _value(shown, 0)
-
-
-def _text(value: Value) -> Any:
-    # A value as a trace shows it; "?" if it is not known.
-    if isinstance(value, Error):
-        return f"ERR_PTR({-value.errno})"
-    if isinstance(value, Unset):
-        return "unset"
-    return "ptr" if isinstance(value, Pointer) else "?" if value is None else value
 
 
 def _astray(frame: Frame, done: int) -> bool:

@@ -109,7 +109,8 @@ def _new(before: Held, after: Held) -> list[Place]:
     # Where the changed text parts from runs from which the real one does not.
     known = {one.case.body for one in before.parted}
     parted = [one for one in after.parted if one.case.body not in known]
-    return [(one.difference.path, one.difference.line) for one in parted]
+    remarks = [one for one in after.remarks if one not in before.remarks]
+    return [(one.path, one.line) for one in (*(one.difference for one in parted), *remarks)]
 
 
 @functools.cache
@@ -133,7 +134,7 @@ def _sweep(backend: str) -> Sweep:
                 caught += 1
         for change in harmless(function):
             after = held(check, change)
-            if (after.equal, after.error) == (real.equal, real.error):
+            if (after.equal, after.error, after.remarks) == (real.equal, real.error, real.remarks):
                 quiet += 1
             else:
                 noisy.append(change.name)
