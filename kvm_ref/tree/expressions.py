@@ -311,11 +311,15 @@ class Binary(Expression):
         left, right = self.left.key(prefix), self.right.key(prefix)
         return left and right and f"({left} {self.op} {right})"
 
-    def fact(self, memory: Memory, prefix: str) -> str:
+    def fact(self, memory: Memory, prefix: str, text: str) -> str:
         """Return the comparison of a number with a constant that is not known, or "" if it is none.
 
-        Nothing that a function does changes it, so that loops up to the same constant turn as often.
+        What a call gives that a counter is compared with is a constant, too. Nothing that a function does
+        changes it, so that loops up to the same constant turn as often. `text` is the comparison in C.
         """
         number = self.left.value(memory, prefix)
+        counter = isinstance(self.left, Variable) and self.left.local
         constant = isinstance(self.right, Variable) and self.right.constant and not self.right.local
-        return f"{number} {self.op} {self.right.key(prefix)}" if constant and isinstance(number, int) else ""
+        if not isinstance(number, int) or not (constant or (counter and isinstance(self.right, Temp))):
+            return ""
+        return f"{number} {self.op}{text.partition(self.op)[2]}"

@@ -134,7 +134,7 @@ class Machine:
     def branch(self, state: State, frame: Frame, op: Branch) -> list[State] | None:
         """Go the way that a condition says, or both."""
         known = truth(op.test.value(state.memory, frame.prefix))
-        fact = op.test.fact(state.memory, frame.prefix) if isinstance(op.test, Binary) else ""
+        fact = op.test.fact(state.memory, frame.prefix, op.text) if isinstance(op.test, Binary) else ""
         key = fact or op.test.key(frame.prefix)
         if known is None and key:
             known = state.memory.decided.get(key)

@@ -14,11 +14,13 @@ import attrs
 from kvm_ref.backend import Backend
 from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel
+from kvm_ref.linux.debugfs import debugfs_create_dir
 from kvm_ref.linux.file import file_operations
 from kvm_ref.linux.miscdevice import KVM_MINOR, miscdevice, misc_register
 from kvm_ref.linux.syscore_ops import register_syscore, syscore
 from kvm_ref.scenario import Cpus, Scenario, machine, perform
 from kvm_ref.trace import Step
+from kvm_ref.virt.kvm_main import KvmMain
 from kvm_ref.virt.kvm_vm import kvm_dev_ioctl
 
 # No architecture has a VM of this type.
@@ -30,12 +32,22 @@ def _another_device(k: Kernel) -> None:
 
 
 def _refuses(k: Kernel) -> None:
+    # Another part's callback. It bears the name of KVM's, as the only one that the files of KVM show.
+    k.emit(("enter", k.at, "kvm_suspend", None, None))
+    k.emit(("inject", k.at, "kvm_suspend", None, -EBUSY))
+    k.emit(("exit", k.at, "kvm_suspend", None, -EBUSY))
     raise KernelError(EBUSY)
 
 
 def _another_syscore(k: Kernel) -> None:
     # What was registered first suspends last.
     register_syscore(k, syscore("another", suspend=_refuses))
+
+
+def _directories(k: Kernel) -> None:
+    # Directories by the names that those of VMs are given.
+    for fd in range(20):
+        debugfs_create_dir(k, f"PID-{fd}", k[KvmMain].kvm_debugfs_dir)
 
 
 def _no_type(k: Kernel) -> None:
@@ -47,6 +59,7 @@ _STAGES: tuple[tuple[str | Callable[[Kernel], None], ...], ...] = (
     (_another_device, "load"),
     (_another_syscore, "load", "create-vm", "suspend"),
     ("load", _no_type),
+    ("load", _directories, "create-vm"),
 )
 
 
