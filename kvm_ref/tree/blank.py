@@ -162,7 +162,7 @@ def attributes(mask: bytes) -> Iterator[tuple[int, int]]:
 def plain(head: bytes) -> bytes:
     """Return the masked head of a definition in which attributes are blanks."""
     text = bytearray(_OF_FUNCTIONS.sub(lambda found: found[0].translate(SPACES), head))
-    for start, end in attributes(head):
+    for start, end in attributes(head) if b"__" in head else ():
         text[start:end] = text[start:end].translate(SPACES)
     return bytes(text)
 

@@ -80,7 +80,8 @@ class Cases:
                 if stack:
                     # What another task does meanwhile is not called by this one.
                     _, around, _, outer = stack[-1]
-                    if outer is not None and around.task == at.task and around.cpu == at.cpu:
+                    here = around.inner is at or (around.task == at.task and around.cpu == at.cpu)
+                    if here and outer is not None:
                         outer.append(_call(name, value, given, args))
             elif kind == "inject":
                 stack[-1] = (*stack[-1][:3], None)

@@ -22,7 +22,6 @@ from kvm_ref.tree.source import File, Function
 from kvm_ref.tree.values import Memory, Pointer, Value
 
 _OPTION = re.compile(rb"\bIS_(?:ENABLED|REACHABLE|BUILTIN|MODULE)\s*\(\s*(\w+)")
-_GIVEN = re.compile(rb"[,(=&?:]\s*(\w+)\s*(?=[,;)}:])")
 
 
 class Texts(Protocol):
@@ -138,8 +137,7 @@ class Program:
     @functools.cached_property
     def given(self) -> frozenset[str]:
         """The names that stand where a value does, and not a call: what a pointer may point to."""
-        found = (_GIVEN.findall(file.active) for file in self.files if not file.path.endswith(".h"))
-        return frozenset(name.decode() for names in found for name in names)
+        return frozenset().union(*(file.given for file in self.files if not file.path.endswith(".h")))
 
     @functools.cached_property
     def statics(self) -> dict[str, Value]:

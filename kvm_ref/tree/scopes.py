@@ -12,7 +12,7 @@ from kvm_ref.tree.config import Config
 from kvm_ref.tree.expressions import Expression, Unknown, Variable
 from kvm_ref.tree.lower import Lowering, part
 from kvm_ref.tree.operations import Call, Mark
-from kvm_ref.tree.parse import Parsed, line_of
+from kvm_ref.tree.parse import Parsed, ParseError, line_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -92,7 +92,10 @@ class Scopes(Lowering):
                 self.emit(attrs.evolve(call, line=line))
 
     def _unwind_to(self, label: str, line: int) -> None:
-        blocks = self._blocks[label]
+        blocks = self._blocks.get(label)
+        if blocks is None:
+            function = self.parsed.function
+            raise ParseError(f"{function.path}:{line}: {function.name}() has no label {label}", line)
         common = sum(scope.block == block for scope, block in zip(self._scopes, blocks, strict=False))
         self._unwind(common, line)
         # A jump back leaves what was entered behind the label.

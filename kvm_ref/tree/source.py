@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
 from kvm_ref.misuse import Misuse, unreadable
 from kvm_ref.tree.blank import closing, masked, plain, split, uncommented
-from kvm_ref.tree.config import Active, Config, active, integer
+from kvm_ref.tree.config import Active, Config, active
 from kvm_ref.tree.files import read_text
+from kvm_ref.tree.variables import LAST_NAME, variables
 
 _MAKEFILE = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)", re.MULTILINE)
 
@@ -26,14 +26,10 @@ _SYSCALL = re.compile(r"\w*SYSCALL_DEFINE\d:")
 _STORAGE = re.compile(rb"\b(?:static|extern|inline|register|_Noreturn)\b")
 _STARS = re.compile(r"\s*\*[\s*]*")
 _POINTER_TO_FUNCTION = re.compile(rb"\(\s*\*+\s*(\w+)")
-_LAST_NAME = re.compile(rb"[\w*}]\s*\b([A-Za-z_]\w*)\s*((?:\[[^\]]*\]\s*)*)\Z")
 _MEMBER = re.compile(rb"\.(\w+)\s*=\s*&?\s*([A-Za-z_]\w*)\s*(?=[,}])")
+_GIVEN = re.compile(rb"[,(=&?:]\s*(\w+)\s*(?=[,;)}:])")
 _NO_NAME = frozenset({b"NULL", b"true", b"false"})
 _BEGUN = re.compile(rb"\s*(?:static|extern|const|struct|union|enum|typedef|void|bool|int|u?long|unsigned)\b")
-_NO_VARIABLE = re.compile(rb"\s*(?:(?:typedef|extern)\b|(?:struct|union|enum)\s+\w+\s*\Z)")
-_PER_CPU = re.compile(rb"\s*(?:static\s+)?DEFINE_PER_CPU\w*\(.*,\s*(\w+)\s*\)\s*(?:=(.*))?", re.DOTALL)
-# What a variable holds at first; without an initialiser it is 0.
-_WORDS = {"": 0, "true": 1, "false": 0, "NULL": 0}
 
 
 @attrs.frozen
@@ -96,6 +92,7 @@ class File:
         self.config = config
         # What was made of it, by those who made it: syntax trees, macros.
         self.kept: dict[str, object] = {}
+        self._known: dict[str, Function] = {}
         # The offset whose line was asked for last, and that line.
         self._asked = (0, 1)
 
@@ -124,13 +121,13 @@ class File:
 
     def function(self, name: str) -> Function | None:
         """Return the active definition of a function, or None if the file has none of that name."""
-        found = self._functions.get(name)
-        if found is None:
-            return None
-        head, block = found
+        known = self._known.get(name)
+        if known or name not in self._functions:
+            return known
+        head, block = self._functions[name]
         start = max(self.text.rfind(b"\n", 0, head.start) + 1, block.start)
         end = block.closed + 1
-        return Function(
+        self._known[name] = known = Function(
             name=name,
             path=self.path,
             line=self.line(start),
@@ -139,6 +136,7 @@ class File:
             params=_params(self._bare, head),
             returns=head.returns,
         )
+        return known
 
     def functions(self) -> list[str]:
         """Return the names of all active definitions, in order. ``SYSCALL_DEFINE3:reboot`` is one of them."""
@@ -156,6 +154,11 @@ class File:
                     out.setdefault(found[1].decode(), []).append((found[2].decode(), line))
         return out
 
+    @functools.cached_property
+    def given(self) -> frozenset[str]:
+        """The names that stand where a value does, and not a call: what a pointer may point to."""
+        return frozenset(name.decode() for name in _GIVEN.findall(self.active))
+
     def statics(self) -> dict[str, int | None]:
         """Return the file's variables and what they hold at first; None if that is no plain constant."""
         pieces, done = [], 0
@@ -166,7 +169,7 @@ class File:
         pieces.append(self._bare[done:])
         out: dict[str, int | None] = {}
         for chunk in b"".join(pieces).split(b";"):
-            out.update(_variables(chunk))
+            out.update(variables(chunk))
         return out
 
     @functools.cached_property
@@ -265,39 +268,12 @@ def _params(bare: bytes, head: _Head) -> tuple[str, ...]:
     out = []
     for start, end in pieces:
         text = plain(bare[start:end]).strip()
-        found = _POINTER_TO_FUNCTION.search(text) or _LAST_NAME.search(text)
+        found = _POINTER_TO_FUNCTION.search(text) or LAST_NAME.search(text)
         if found:
             out.append(found[1].decode())
         elif text not in (b"", b"void", b"..."):
             out.append("")
     return tuple(out)
-
-
-def _variables(chunk: bytes) -> Iterator[tuple[str, int | None]]:
-    # The variables that a declaration defines; `chunk` is what stands between two semicolons.
-    found = _PER_CPU.fullmatch(chunk)
-    if found:
-        yield found[1].decode(), _constant(found[2] or b"")
-        return
-    text = plain(chunk)
-    if b"(" in text.partition(b"=")[0] or _NO_VARIABLE.match(text):
-        return
-    before = b""
-    for piece in split(text, 0, len(text)):
-        left, _, value = text[slice(*piece)].partition(b"=")
-        found = _LAST_NAME.search(before + left)
-        if found:
-            # What an array holds is not one value.
-            yield found[1].decode(), None if found[2] else _constant(value)
-        before = b"* "
-
-
-def _constant(value: bytes) -> int | None:
-    text = value.strip(b" \t\n()").decode("utf-8", "replace")
-    number = integer(text.removeprefix("-").lstrip())
-    if number is None:
-        return _WORDS.get(text)
-    return -number if text[0] == "-" else number
 
 
 class Tree:

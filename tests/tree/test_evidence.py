@@ -79,6 +79,56 @@ def test_a_call_that_was_made_to_fail_did_not_run() -> None:
     assert bodies(tape) == {"f": [Body((("call", "g", -12),), -12)]}
 
 
+def alike(tape: Tape, at: int) -> Step:
+    """Return the last step of a tape, which begins like the first."""
+    clean, step = tape.steps[0], tape.steps[-1]
+    assert clean.events
+    assert step.events
+    step.events[:at] = clean.events[:at]
+    step.alike = (clean, at)
+    return step
+
+
+def test_what_a_step_has_in_common_with_the_run_without_a_fault_is_looked_at_once() -> None:
+    """Calls that are open at the fault have what they did before it, whatever order the faults come in."""
+    tape = Tape()
+    tape.enter("f")
+    tape.call("a", 0)
+    tape.enter("g")
+    tape.call("b", 0)
+    tape.call("c", 0)
+    tape.leave("g", 0)
+    tape.leave("f", 0)
+    tape.step("load")
+    steps = []
+    for at, failing in ((4, "b"), (6, "c"), (4, "b"), (1, "a")):
+        tape.events = list(tape.steps[0].events or ())[:at]
+        tape.enter(failing)
+        tape.event("inject", failing, -12)
+        tape.leave(failing, -12)
+        if failing != "a":
+            tape.leave("g", -12)
+        tape.leave("f", -12)
+        tape.step("load", -12)
+        steps.append(alike(tape, at))
+    cases = Cases()
+    for n, step in enumerate(steps):
+        cases.add(step, f"fault-{n}")
+    found = {name: [(*body, case.fault) for body, case in of.items()] for name, of in cases.found.items()}
+    assert found == {
+        "a": [((), 0, "fault-0")],
+        "b": [((), 0, "fault-1")],
+        "g": [
+            ((("call", "b", -12),), -12, "fault-0"),
+            ((("call", "b", 0), ("call", "c", -12)), -12, "fault-1"),
+        ],
+        "f": [
+            ((("call", "a", 0), ("call", "g", -12)), -12, "fault-0"),
+            ((("call", "a", -12),), -12, "fault-3"),
+        ],
+    }
+
+
 def test_other_tasks_are_not_called() -> None:
     """What another task does, or the same on another CPU, is no call of the function that waits."""
     tape = Tape()

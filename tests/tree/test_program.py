@@ -10,8 +10,9 @@ from tree.snippets import program, tree
 
 from kvm_ref.misuse import Misuse
 from kvm_ref.tree.config import Config
+from kvm_ref.tree.expressions import Constant, Variable
 from kvm_ref.tree.locks import is_lock, lock_of, name_of, spins
-from kvm_ref.tree.operations import Call
+from kvm_ref.tree.operations import Call, Return
 from kvm_ref.tree.program import Interest, Program
 from kvm_ref.tree.values import Memory, Pointer
 
@@ -43,11 +44,37 @@ def test_programs_of_one_tree_share_what_was_read(tmp_path: Path, monkeypatch: p
     """A function is parsed once, and lowered for each program by what that knows."""
     root, config = tree(tmp_path, {X: "int f(void) { return ready; }"}), Config({})
     first = Program(root, [X], config).code("f")
-    monkeypatch.setattr("kvm_ref.tree.program.parse", None)
+    monkeypatch.setattr("kvm_ref.tree.reader.parse", None)
     second = Program(root, [X], config, spoken=frozenset({"ready"})).code("f")
     assert first
     assert second
     assert (first.calls(), second.calls()) == (set(), {"ready"})
+
+
+def test_programs_share_a_function_that_means_the_same_to_them(tmp_path: Path) -> None:
+    """Names and options that it does not have make no difference; those that it has do."""
+    text = {X: "int f(void) { return IS_ENABLED(CONFIG_A) && ready && g; }\nint h(void) { return ready; }"}
+    root = tree(tmp_path, text)
+    first = Program(root, [X], Config({"CONFIG_B": True}, default=False)).code("f")
+    config = Config({"CONFIG_B": True}, default=False)
+    same = Program(root, [X], config, spoken=frozenset({"other"}))
+    assert same.code("f") is first
+    assert config.guessed == {"CONFIG_A"}
+    assert Program(root, [X], Config({"CONFIG_A": True})).code("f") is not first
+    assert Program(root, [X], config, spoken=frozenset({"ready"})).code("f") is not first
+
+
+def test_a_name_that_is_a_function_in_one_program_only(tmp_path: Path) -> None:
+    """There it is worth a pointer to the function, and in the other program it is a variable."""
+    root, config = (
+        tree(tmp_path, {X: "int f(void) { return g; }", Y: "int g(void) { return 0; }"}),
+        Config({}),
+    )
+    one, other = Program(root, [X], config).code("f"), Program(root, [X, Y], config).code("f")
+    assert one
+    assert other
+    values = [op.value for code in (one, other) for op in code.operations[:1] if isinstance(op, Return)]
+    assert values == [Variable("g", local=False), Constant(Pointer("g"))]
 
 
 def test_a_macro_stands_for_a_function_that_is_none(tmp_path: Path) -> None:
@@ -178,6 +205,47 @@ void known(void) { }
     interest = Interest(program(tmp_path, {X: text}), {"known": 0})
     assert interest.leads(name) == leads
     assert interest.leads(name) == leads
+
+
+def test_what_leads_nowhere_by_its_looks_is_not_read(tmp_path: Path) -> None:
+    """It could not be read, but nobody tries; the options that it asks for count as asked for."""
+    text = "void f(void) { if (IS_ENABLED(CONFIG_A)) g(known); }\nvoid g(int a) { a b c; }"
+    config = Config({})
+    found = Program(tree(tmp_path, {X: text}), [X], config)
+    assert not Interest(found, {"known": None}).leads("f")
+    assert (found.errors, config.guessed) == ({}, {"CONFIG_A"})
+    assert found.code("g") is None
+    assert "g" in found.errors
+
+
+def test_looks_may_deceive(tmp_path: Path) -> None:
+    """What looks like a call, and is none when it is read, leads nowhere."""
+    text = "void f(int (*known)(void)) { known(); }"
+    found = program(tmp_path, {X: text})
+    assert found.mentioned("f") >= {"known"}
+    assert found.mentioned("none") == set()
+    assert not Interest(found, {"known": None}).leads("f")
+
+
+@pytest.mark.parametrize(
+    ("statement", "leads"),
+    [
+        ("known (1);", True),
+        ("g(known);", False),
+        ("if (spoken) ;", True),
+        ("if (cpu.has_it) ;", True),
+        ("if (cpu->has_it) ;", True),
+        ("if (cpu.has_not) ;", False),
+        ("guard(mutex)(&m);", True),
+        ("scoped_guard(spinlock, &m) { }", True),
+    ],
+)
+def test_what_a_text_may_call(tmp_path: Path, statement: str, leads: bool) -> None:
+    """Calls, functions that are written as a word or a member, and guards, which lock."""
+    spoken = frozenset({"spoken", "cpu_has_it"})
+    root = tree(tmp_path, {X: f"void f(void) {{ {statement} }}"})
+    found = Program(root, [X], Config({}), spoken=spoken)
+    assert Interest(found, dict.fromkeys({"known", *spoken})).leads("f") == leads
 
 
 def test_functions_that_call_each_other_lead_to_the_same(tmp_path: Path) -> None:

@@ -278,3 +278,11 @@ def test_assembly_that_jumps_out_of_a_guard_unlocks() -> None:
     """A label of assembly is left for as any other."""
     found = body('{ guard(mutex)(&l); asm goto("x" : : : : bad); } return 0; bad: return 1;')
     assert sorted(ways(found)) == ["lock l goto bad unlock l return 1", "lock l unlock l return 0"]
+
+
+def test_a_label_that_is_not_there() -> None:
+    """A jump to it is told with its line, as that of assembly is."""
+    for statement in ("goto out;", 'asm goto("nop" : : : : out);'):
+        with pytest.raises(ParseError, match=r"^a.c:4: f\(\) has no label out$") as refused:
+            body(f"g();\n{statement}\nreturn 0;")
+        assert refused.value.line == 4
