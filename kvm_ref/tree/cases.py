@@ -54,7 +54,9 @@ class Cases:
                 self._like, self._at, self._open = clean, 0, []
             self._follow(step, self._at, start, self._open, fault)
             self._at = start
-            stack = [(*opened, None if items is None else items[:]) for *opened, items in self._open]
+            stack = [
+                (name, at, args, None if items is None else items[:]) for name, at, args, items in self._open
+            ]
         self._follow(step, start, len(step.events or ()), stack, fault)
 
     def _follow(self, step: Step, start: int, end: int, stack: list[_Open], fault: str) -> None:
@@ -82,7 +84,8 @@ class Cases:
                     _, around, _, outer = stack[-1]
                     here = around.inner is at or (around.task == at.task and around.cpu == at.cpu)
                     if here and outer is not None:
-                        outer.append(_call(name, value, given, args))
+                        known = given is not None or args is not None
+                        outer.append(_call(name, value, given, args) if known else ("call", name, value))
             elif kind == "inject":
                 stack[-1] = (*stack[-1][:3], None)
             elif kind == "goto":

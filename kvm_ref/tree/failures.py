@@ -156,7 +156,9 @@ class _Onward(Machine):
 
     def _remark(self, state: State, line: int, rule: str, does: str) -> None:
         code = state.frames[0].code
-        due = " or ".join(shown(("goto", one, None)) if one else "returns" for one in sorted(self.failure.labels))
+        due = " or ".join(
+            shown(("goto", one, None)) if one else "returns" for one in sorted(self.failure.labels)
+        )
         message = f"{code.name}(): when {self.name}() fails, the text {does}, the model {due}"
         self.found[Remark(code.path, line, rule, message)] = None
 

@@ -22,7 +22,7 @@ from kvm_ref.tree.machine import Frame, Machine, State
 from kvm_ref.tree.operations import Asm, Call, Code, Loop, Return, Turn
 from kvm_ref.tree.program import Interest
 from kvm_ref.tree.resources import other
-from kvm_ref.tree.values import Error, Memory, Value
+from kvm_ref.tree.values import Memory, Value
 from kvm_ref.vocabulary import Facts
 
 # Operations that one match may take. A function of the kernel takes some hundred.

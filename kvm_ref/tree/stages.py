@@ -16,7 +16,7 @@ from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.debugfs import debugfs_create_dir
 from kvm_ref.linux.file import file_operations
-from kvm_ref.linux.miscdevice import KVM_MINOR, miscdevice, misc_register
+from kvm_ref.linux.miscdevice import KVM_MINOR, misc_register, miscdevice
 from kvm_ref.linux.syscore_ops import register_syscore, syscore
 from kvm_ref.scenario import Cpus, Scenario, machine, perform
 from kvm_ref.trace import Step

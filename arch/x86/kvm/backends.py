@@ -40,6 +40,7 @@ class _X86(Backend):
             "KVM_GENERIC_MMU_NOTIFIER",
             "KVM_MMIO",
             "KVM_PRIVATE_MEM",
+            "KVM_SMM",
             "KVM_VFIO",
         }
     )
