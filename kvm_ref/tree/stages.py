@@ -8,6 +8,7 @@ plugged in, a program asks for a type of VM that there is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import attrs
 
@@ -82,9 +83,7 @@ def _steps(k: Kernel, stage: tuple[str | Callable[[Kernel], None], ...]) -> Iter
 
 def _done(k: Kernel, does: Callable[[Kernel], None]) -> Step:
     events = k.record()
-    try:
+    # Where it is refused, that is what is to be seen.
+    with suppress(KernelError):
         k.run_on("task", min(k.online), does)
-    except KernelError:
-        # It is refused, as it should be.
-        pass
     return Step([does.__name__], [None], events)
