@@ -67,5 +67,10 @@ def debugfs_lookup(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> dent
     return (parent or k[Debugfs].root).children.get(name)
 
 
+@kernel_function()
+def dput(k: Kernel, dentry: object) -> None:
+    """Give up a reference to a directory; they are not counted here (fs/dcache.c)."""
+
+
 def debugfs_create_file(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> None:
     """Make a file, which goes with its directory; nobody asks whether that worked (fs/debugfs/inode.c)."""

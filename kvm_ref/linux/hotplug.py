@@ -83,6 +83,11 @@ def pm_wakeup_pending(k: Kernel) -> bool:
     return False
 
 
+@kernel_function()
+def arch_smt_update(k: Kernel) -> None:
+    """Let the architecture know that there may be other threads now; the weak one does nothing."""
+
+
 @kernel_function(fails=EBUSY, args=("cpu", "target"))
 def _cpu_down(k: Kernel, cpu: int, target: int) -> None:
     """Take a CPU down to `target`; one that is there already is fine.
@@ -125,6 +130,7 @@ def _cpu_down(k: Kernel, cpu: int, target: int) -> None:
                         WARN_ON(k, True, f"DEAD callback error for CPU{cpu}")
     goto.reached("out")
     cpus_write_unlock(k)
+    arch_smt_update(k)
     if goto.failed:
         raise goto.error
     if ret:
@@ -161,6 +167,7 @@ def _cpu_up(k: Kernel, cpu: int, target: int) -> None:
                 ret = error.with_traceback(None)
     goto.reached("out")
     cpus_write_unlock(k)
+    arch_smt_update(k)
     if goto.failed:
         raise goto.error
     if ret:

@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 
 from kvm_ref.trace import At, Step
-from kvm_ref.tree.bodies import Body, Item
+from kvm_ref.tree.bodies import About, Body, Item
 from kvm_ref.tree.locks import name_of
 
-# A call that is open: its name, where it is, and what was done in it; None if it was made to fail and
-# did not run.
-_Open = tuple[str, At, list[Item] | None]
+# A call that is open: its name, where it is, its arguments, and what was done in it; None if it was made to
+# fail and did not run.
+_Open = tuple[str, At, dict[str, Any] | None, list[Item] | None]
 
 
 @attrs.frozen
@@ -54,7 +54,9 @@ class Cases:
                 self._like, self._at, self._open = clean, 0, []
             self._follow(step, self._at, start, self._open, fault)
             self._at = start
-            stack = [(name, at, None if items is None else items[:]) for name, at, items in self._open]
+            stack = [
+                (name, at, args, None if items is None else items[:]) for name, at, args, items in self._open
+            ]
         self._follow(step, start, len(step.events or ()), stack, fault)
 
     def _follow(self, step: Step, start: int, end: int, stack: list[_Open], fault: str) -> None:
@@ -62,9 +64,9 @@ class Cases:
         found, locks = self.found, self.locks
         for kind, at, name, args, value in islice(step.events or (), start, end):
             if kind == "enter":
-                stack.append((name, at, []))
+                stack.append((name, at, args, []))
             elif kind == "exit":
-                _, _, items = stack.pop()
+                _, _, given, items = stack.pop()
                 if name == "cpuhp_cb":
                     # Two tracepoints, not a call: what is between them the function around them does.
                     if items and stack:
@@ -79,12 +81,13 @@ class Cases:
                         seen[body] = Case(Body(*body), fault, step.verbs[0])
                 if stack:
                     # What another task does meanwhile is not called by this one.
-                    _, around, outer = stack[-1]
+                    _, around, _, outer = stack[-1]
                     here = around.inner is at or (around.task == at.task and around.cpu == at.cpu)
                     if here and outer is not None:
-                        outer.append(("call", name, value))
+                        known = given is not None or args is not None
+                        outer.append(_call(name, value, given, args) if known else ("call", name, value))
             elif kind == "inject":
-                stack[-1] = (*stack[-1][:2], None)
+                stack[-1] = (*stack[-1][:3], None)
             elif kind == "goto":
                 _into(stack).append(("goto", str((args or {}).get("label")), None))
             elif kind == "lock" or kind == "unlock":
@@ -95,7 +98,16 @@ class Cases:
                     _into(stack).append((kind, lock, None))
 
 
+def _call(name: str, value: Any, given: dict[str, Any] | None, got: dict[str, Any] | None) -> Item:
+    # What is released or used is named when the call begins, what is acquired when it ends.
+    for named in (got, given):
+        what = (named.get("obj") or named.get("uses")) if named else None
+        if what is not None:
+            return About.of(name, value, what)
+    return ("call", name, value)
+
+
 def _into(stack: list[_Open]) -> list[Item]:
     # Where what the innermost call does is written down.
-    items = stack[-1][2]
+    items = stack[-1][3]
     return [] if items is None else items

@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 import attrs
 
 from kvm_ref.backend import Backend
-from kvm_ref.tree.bodies import Difference
+from kvm_ref.tree.balance import unbalanced
+from kvm_ref.tree.bodies import Difference, Remark
 from kvm_ref.tree.cases import Case
 from kvm_ref.tree.config import Config
 from kvm_ref.tree.evidence import Evidence
+from kvm_ref.tree.failures import astray
 from kvm_ref.tree.match import Agreement, Limit, Match
 from kvm_ref.tree.operations import Code, Goto, Return
 from kvm_ref.tree.program import Interest, Program
@@ -48,6 +50,7 @@ class Held:
         parted: the others.
         untried: lines of jumps and returns that no run of the model comes to.
         error: why it could not be read, or "".
+        remarks: what is wrong on ways out of it, whether a run of the model takes them or not.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Held:
     parted: tuple[Parted, ...]
     untried: tuple[int, ...]
     error: str
+    remarks: tuple[Remark, ...] = ()
 
 
 def configuration(backend: Backend, known: Mapping[str, bool] | None = None) -> Config:
@@ -184,7 +188,9 @@ class Check:
                 parted.append(Parted(case, found))
         untried = tuple(sorted(_leaves(code) - passed))
         equal = len(cases) - len(parted)
-        return Held(name, code.path, code.line, len(cases), equal, tuple(parted), untried, "")
+        bodies = [case.body for case in cases.values()]
+        remarks = (*unbalanced(code, self.interest), *astray(code, bodies, self.interest, ladder))
+        return Held(name, code.path, code.line, len(cases), equal, tuple(parted), untried, "", remarks)
 
     def all(self, wanted: Collection[str] = ()) -> Iterator[Held]:
         """Compare all functions, or those that are wanted."""

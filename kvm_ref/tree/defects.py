@@ -85,6 +85,12 @@ def of_held(held: Held, vocabulary: Mapping[str, Facts]) -> Iterator[Defect]:
         if (defect.rule, defect.at) not in seen:
             seen.add((defect.rule, defect.at))
             yield defect
+    rules = {rule for rule, _ in seen}
+    for remark in held.remarks:
+        # A difference of that kind says more.
+        if remark.rule not in rules:
+            at = At(remark.path, remark.line, remark.message)
+            yield Defect(remark.rule, held.name, at, remark.message, (at,), "")
 
 
 def of_difference(held: Held, parted: Parted, vocabulary: Mapping[str, Facts]) -> Defect:

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -15,6 +19,7 @@ from kvm_ref.replay import Replay
 from kvm_ref.scenario import Scenario, run
 from kvm_ref.trace import Step
 from kvm_ref.tree.cases import Cases
+from kvm_ref.tree.stages import staged
 
 # Together these come through every function of the model; each call in them that can fail fails once.
 LIFE = ("load", "create-vm", "offline=1", "online=1", "suspend", "close-vm", "unload", "load", "unload")
@@ -60,12 +65,24 @@ class Evidence:
             return
         self._matrix(base)
         for other in _others(base, backend):
-            known = set(self.cases)
-            self._clean(other)
-            more = frozenset(self.cases.keys() - known)
-            if more:
-                # A machine that does more than the usual one can fail in more ways.
-                self._matrix(other, only=more)
+            if self._does_more(other) and other.params:
+                for features in _flipped(backend):
+                    self._does_more(attrs.evolve(other, features=features))
+        for step in staged(base, backend):
+            self._cases.add(step, "")
+
+    def _does_more(self, scenario: Scenario) -> bool:
+        # A machine that calls more than those before can fail in more ways.
+        known = {name: set(cases) for name, cases in self.cases.items()}
+        self._clean(scenario)
+        more = self.cases.keys() - known.keys()
+        for name in known:
+            new = self.cases[name].keys() - known[name]
+            most = _calls(known[name]) if new else Counter()
+            more |= (_calls(new) - most).keys()
+        if more:
+            self._matrix(scenario, only=frozenset(more))
+        return bool(more)
 
     def _clean(self, scenario: Scenario) -> None:
         # One run without a fault.
@@ -101,10 +118,8 @@ def _others(base: Scenario, backend: Backend) -> Iterator[Scenario]:
     # Machines with other features and parameters, and verbs that are refused.
     yield attrs.evolve(base, verbs=_AGAIN)
     short = attrs.evolve(base, verbs=("load", "unload"))
-    for name, on in backend.features.items():
-        # A real-time kernel is another configuration, not another machine.
-        if name != "preempt_rt":
-            yield attrs.evolve(short, features={name: not on})
+    for features in _flipped(backend):
+        yield attrs.evolve(short, features=features)
     for module in backend.modules:
         for param in module.params:
             for value in _WORDS.findall(param.expects):
@@ -114,3 +129,16 @@ def _others(base: Scenario, backend: Backend) -> Iterator[Scenario]:
                     continue
                 if differs:
                     yield attrs.evolve(short, params={param.key: value})
+
+
+def _calls(bodies: Iterable[tuple[Any, ...]]) -> Counter[str]:
+    # How often each function is called in a body at most.
+    counts = (Counter(name for kind, name, _ in items if kind == "call") for items, _ in bodies)
+    return functools.reduce(operator.or_, counts, Counter())
+
+
+def _flipped(backend: Backend) -> Iterator[dict[str, bool]]:
+    # Each feature otherwise than usual. A real-time kernel is another configuration, not another machine.
+    for name, on in backend.features.items():
+        if name != "preempt_rt":
+            yield {name: not on}

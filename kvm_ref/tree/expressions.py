@@ -7,7 +7,7 @@ Calls are taken out beforehand (`kvm_ref.tree.lower`): what a call returned is r
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import attrs
 
@@ -27,6 +27,11 @@ class Expression:
         """Return a text that is the same for the same unknown value, "" if there is none."""
         raise NotImplementedError
 
+    def reads(self, place: Place) -> bool:
+        """Say whether another expression is part of this one."""
+        parts = (getattr(self, name, None) for name in ("of", "left", "right", "index"))
+        return self == place or any(isinstance(part, Expression) and part.reads(place) for part in parts)
+
 
 class Place(Expression):
     """An expression that can be assigned to."""
@@ -39,6 +44,10 @@ class Place(Expression):
 
     def value(self, memory: Memory, prefix: str) -> Value:
         return memory.get(self.address(memory, prefix))
+
+    def of_parameter(self, params: Container[str]) -> bool:
+        """Say whether it lies in a structure that one of these parameters points to."""
+        return False
 
 
 @attrs.frozen
@@ -126,6 +135,11 @@ class Member(Place):
         if isinstance(self.of, Place):
             return f"{self.of.address(memory, prefix)}.{self.name}"
         return f"({self.of.key(prefix)}).{self.name}"
+
+    def of_parameter(self, params: Container[str]) -> bool:
+        if isinstance(self.of, Variable):
+            return self.arrow and self.of.local and self.of.name in params
+        return isinstance(self.of, Place) and not self.arrow and self.of.of_parameter(params)
 
     def key(self, prefix: str) -> str:
         inner = self.of.key(prefix)
@@ -296,3 +310,16 @@ class Binary(Expression):
     def key(self, prefix: str) -> str:
         left, right = self.left.key(prefix), self.right.key(prefix)
         return left and right and f"({left} {self.op} {right})"
+
+    def fact(self, memory: Memory, prefix: str, text: str) -> str:
+        """Return the comparison of a number with a constant that is not known, or "" if it is none.
+
+        What a call gives that a counter is compared with is a constant, too. Nothing that a function does
+        changes it, so that loops up to the same constant turn as often. `text` is the comparison in C.
+        """
+        number = self.left.value(memory, prefix)
+        counter = isinstance(self.left, Variable) and self.left.local
+        constant = isinstance(self.right, Variable) and self.right.constant and not self.right.local
+        if not isinstance(number, int) or not (constant or (counter and isinstance(self.right, Temp))):
+            return ""
+        return f"{number} {self.op}{text.partition(self.op)[2]}"

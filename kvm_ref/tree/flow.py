@@ -129,3 +129,11 @@ def turns(operations: Sequence[Operation], start: int, leave: int) -> list[Opera
                 back.add(at)
                 grown = True
     return [operations[at] for at in sorted(back) if start <= at < leave]
+
+
+def straight(code: Code) -> list[Set]:
+    """Return what a function stores in structures that it is given, if there is but one way through it."""
+    if any(not isinstance(op, (Set, Call, Return)) for op in code.operations):
+        return []
+    sets = (op for op in code.operations if isinstance(op, Set))
+    return [op for op in sets if op.place.of_parameter(code.params)]

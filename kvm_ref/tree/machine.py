@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kvm_ref.tree.expressions import Place
+from kvm_ref.tree.expressions import Binary, Place
 from kvm_ref.tree.flow import Idle
 from kvm_ref.tree.operations import Asm, Branch, Call, Code, Goto, Jump, Loop, Operation, Return, Set, Turn
 from kvm_ref.tree.values import Error, Memory, Pointer, Unset, Value, settled, truth
@@ -134,7 +134,8 @@ class Machine:
     def branch(self, state: State, frame: Frame, op: Branch) -> list[State] | None:
         """Go the way that a condition says, or both."""
         known = truth(op.test.value(state.memory, frame.prefix))
-        key = op.test.key(frame.prefix)
+        fact = op.test.fact(state.memory, frame.prefix, op.text) if isinstance(op.test, Binary) else ""
+        key = fact or op.test.key(frame.prefix)
         if known is None and key:
             known = state.memory.decided.get(key)
         if known is not None:

@@ -15,13 +15,15 @@ from typing import Any
 
 import attrs
 
-from kvm_ref.tree.bodies import Body, Difference, Item
-from kvm_ref.tree.flow import Idle, sets, turns
+from kvm_ref.tree.bodies import About, Body, Difference, Item, agrees, plain, value_of
+from kvm_ref.tree.flow import Idle, sets, straight, turns
 from kvm_ref.tree.locks import lock_of, spins
 from kvm_ref.tree.machine import Frame, Machine, State
 from kvm_ref.tree.operations import Asm, Call, Code, Loop, Return, Turn
 from kvm_ref.tree.program import Interest
-from kvm_ref.tree.values import Error, Memory, Pointer, Unset, Value
+from kvm_ref.tree.resources import other
+from kvm_ref.tree.values import Memory, Value
+from kvm_ref.vocabulary import Facts
 
 # Operations that one match may take. A function of the kernel takes some hundred.
 _LIMIT = 100_000
@@ -170,12 +172,16 @@ class Match(Machine):
             # A macro or a function that calls what it is given.
             names = {name}
         if kind == "call" and name in names:
-            other = self._skip(state.fork(), op) if name in self.optional else None
+            wrong = self._another(state, op, name)
+            if wrong:
+                return self._part(state, op.line, About.of(name, None, wrong))
+            without = self._skip(state.fork(), op) if name in self.optional else None
             self._take(state, op.line)
             state.forget(op)
             assert isinstance(state, _State)
-            state.memory.store(self.result(state, op), _value(value, state.done))
-            return [other, state] if other else None
+            self._stores(state, op, name)
+            state.memory.store(self.result(state, op), value_of(value, state.done))
+            return [without, state] if without else None
         if modelled and len(modelled) == len(names) and not self.optional.issuperset(modelled):
             return self._part(state, op.line, ("call", " or ".join(sorted(modelled)), None))
         codes = self._inside(op.name, names) if len(state.frames) < _DEPTH else []
@@ -195,6 +201,25 @@ class Match(Machine):
             return [other, state]
         self._skip(state, op)
         return None
+
+    def _stores(self, state: State, op: Call, name: str) -> None:
+        # What a call that is not gone into leaves in the structures that it is given, if it has but one way.
+        code = self.program.code(name)
+        stores = straight(code) if code else ()
+        if code and stores:
+            values = state.values(op)
+            state.enter(code, values, "")
+            for one in stores:
+                state.store(one.place, one.value.value(state.memory, state.top.prefix))
+            state.memory.drop(state.frames.pop().prefix)
+
+    def _another(self, state: State, op: Call, name: str) -> str:
+        # What a call is about if that is something else than in the model, or "".
+        facts = self.known.get(name)
+        if not isinstance(facts, Facts):
+            return ""
+        item, items = self._next(state), self.body.items
+        return other(item, items, facts, op, state.top.code, state.memory, state.top.prefix)
 
     def _inside(self, name: str, targets: Collection[str]) -> list[Code]:
         # The functions that a call goes into, of those that lead to something that the model knows.
@@ -242,9 +267,9 @@ class Match(Machine):
             return None
         kind, _, expected = self._next(state)
         if kind != "return":
-            return self._part(state, op.line, ("return", "", None if self.code.void else _text(value)))
-        if not self.code.void and not _same(value, expected):
-            return self._part(state, op.line, ("return", "", _text(value)))
+            return self._part(state, op.line, ("return", "", None if self.code.void else plain(value)))
+        if not self.code.void and not agrees(value, expected):
+            return self._part(state, op.line, ("return", "", plain(value)))
         assert isinstance(state, _State)
         state.leaves = (*state.leaves, op.line)
         self.leave(state, value)
@@ -267,8 +292,10 @@ class Match(Machine):
         state.turned = {**state.turned, (len(state.frames), head): turned + 1}
         if op.name == "for_each_possible_cpu" and turned != self.cpus:
             return [state]
+        # What the last turn set is known then.
         other = state.fork()
-        self._away(other, other.top, op)
+        other.turned = {key: n for key, n in state.turned.items() if key != (len(state.frames), head)}
+        other.top.at = op.leave.at
         return [other, state]
 
     def turned(self, state: State, frame: Frame, op: Turn) -> list[State] | None:
@@ -295,34 +322,6 @@ class Match(Machine):
 
 class Limit(Exception):
     """The walk was given up."""
-
-
-def _value(shown: Any, number: int) -> Value:
-    # What a call returned, from how a trace shows it.
-    if shown == "ptr":
-        return Pointer(f"#{number}")
-    if shown == "NULL":
-        return 0
-    if isinstance(shown, str) and shown.startswith("ERR_PTR("):
-        return Error(-int(shown[8:-1]))
-    return shown if shown is None else int(shown)
-
-
-def _same(value: Value, shown: Any) -> bool:
-    if value is None or shown is None:
-        return True
-    if shown == "ptr":
-        return isinstance(value, Pointer)
-    return value == _value(shown, 0)
-
-
-def _text(value: Value) -> Any:
-    # A value as a trace shows it; "?" if it is not known.
-    if isinstance(value, Error):
-        return f"ERR_PTR({-value.errno})"
-    if isinstance(value, Unset):
-        return "unset"
-    return "ptr" if isinstance(value, Pointer) else "?" if value is None else value
 
 
 def _astray(frame: Frame, done: int) -> bool:

@@ -54,7 +54,7 @@ def _backend(one: Checked, every: bool) -> Iterator[str]:
     for held in one.held:
         if held.error:
             yield f"    {held.path}:{held.line}: {held.error}"
-        elif every or held.parted:
+        elif every or held.parted or held.remarks:
             yield f"    {held.path}:{held.line}: {held.name}() {held.equal} of {held.cases}"
             if every and held.untried:
                 yield f"        not taken: lines {', '.join(map(str, held.untried))}"

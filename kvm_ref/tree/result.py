@@ -49,7 +49,7 @@ class Checked:
     @property
     def equal(self) -> bool:
         """Whether text and model agree on everything."""
-        return not self.missing and all(one.equal == one.cases for one in self.held)
+        return not self.missing and all(one.equal == one.cases and not one.remarks for one in self.held)
 
 
 def another_design(tree: Tree) -> list[str]:
@@ -114,6 +114,7 @@ def _defects(check: Check, held: Sequence[Held]) -> Iterator[Defect]:
         if code is None:
             continue
         if not one.parted:
+            yield from of_held(one, check.vocabulary)
             yield from _in_new_steps(check, one, code, roles, interest)
             continue
         yield from of_held(one, check.vocabulary)

@@ -10,6 +10,7 @@ from kvm_ref.linux.debugfs import (
     debugfs_create_file,
     debugfs_lookup,
     debugfs_remove_recursive,
+    dput,
 )
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import pr_warn
@@ -62,6 +63,7 @@ def kvm_create_vm_debugfs(k: Kernel, kvm: kvm, fdname: str) -> None:
     dent: object = debugfs_lookup(k, dir_name, k[KvmMain].kvm_debugfs_dir)
     if dent:
         pr_warn(k, f"KVM: debugfs: duplicate directory {dir_name}")
+        dput(k, dent)
         mutex_unlock(k, g.kvm_debugfs_lock)
         return
     made = debugfs_create_dir(k, dir_name, k[KvmMain].kvm_debugfs_dir)

@@ -348,12 +348,12 @@ def test_turning_vmx_on_and_off() -> None:
     """Each CPU: perf is told, CR4.VMXE set, VMXON on its own page; back: VMXOFF, CR4.VMXE, perf."""
     run = vmx("load", "unload")
     assert calls(events(run), "vmx_enable_virtualization_cpu") == ["intel_pt_handle_vmx", "kvm_cpu_vmxon"]
-    assert calls(events(run), "kvm_cpu_vmxon") == ["vmxon"]
+    assert calls(events(run), "kvm_cpu_vmxon") == ["cr4_set_bits", "vmxon"]
     assert calls(events(run, 1), "vmx_disable_virtualization_cpu") == [
         "kvm_cpu_vmxoff",
         "intel_pt_handle_vmx",
     ]
-    assert calls(events(run, 1), "kvm_cpu_vmxoff") == ["vmxoff"]
+    assert calls(events(run, 1), "kvm_cpu_vmxoff") == ["vmxoff", "cr4_clear_bits"]
     used = [a["uses"] for kind, _, name, a, _ in events(run) if name == "kvm_cpu_vmxon" and a and "uses" in a]
     assert used == ["vmcs", "vmcs#2"]
     assert writes(events(run), 1) == [("CR4", CR4_BOOT | VMXE)]
@@ -375,7 +375,13 @@ def test_vmxon_faults() -> None:
     """The label fault in kvm_cpu_vmxon(): CR4.VMXE goes, -EFAULT; perf is told; the user gets -EIO."""
     run = vmx("load", fail="vmxon@1")
     seen = events(run)
-    assert calls(seen, "kvm_cpu_vmxon", 2) == ["vmxon", ">fault", "rdmsrl_safe"]
+    assert calls(seen, "kvm_cpu_vmxon", 2) == [
+        "cr4_set_bits",
+        "vmxon",
+        ">fault",
+        "rdmsrl_safe",
+        "cr4_clear_bits",
+    ]
     assert exits(seen, "kvm_cpu_vmxon") == [0, -14]
     assert calls(seen, "vmx_enable_virtualization_cpu", 2) == [
         "intel_pt_handle_vmx",

@@ -81,11 +81,13 @@ def _cr4_update(k: Kernel, set: int, clear: int) -> None:
         k.write(CR4, newval)
 
 
+@kernel_function(args=("mask",))
 def cr4_set_bits(k: Kernel, mask: int) -> None:
     """Set bits in CR4 of the CPU that runs (arch/x86/include/asm/tlbflush.h)."""
     _cr4_update(k, mask, 0)
 
 
+@kernel_function(args=("mask",))
 def cr4_clear_bits(k: Kernel, mask: int) -> None:
     """Clear bits in CR4 of the CPU that runs (arch/x86/include/asm/tlbflush.h)."""
     _cr4_update(k, 0, mask)
