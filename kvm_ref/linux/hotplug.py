@@ -85,7 +85,7 @@ def pm_wakeup_pending(k: Kernel) -> bool:
 
 @kernel_function()
 def arch_smt_update(k: Kernel) -> None:
-    """Let the architecture know that there may be other threads now; the weak one does nothing."""
+    """Let the architecture know that there may be other threads now; x86 adapts what keeps them apart."""
 
 
 @kernel_function(fails=EBUSY, args=("cpu", "target"))

@@ -17,6 +17,7 @@ from kvm_ref.tree.config import Config
 from kvm_ref.tree.evidence import Evidence
 from kvm_ref.tree.failures import astray
 from kvm_ref.tree.match import Agreement, Limit, Match
+from kvm_ref.tree.needless import Without, needless
 from kvm_ref.tree.operations import Code, Goto, Return
 from kvm_ref.tree.program import Interest, Program
 from kvm_ref.tree.source import Tree
@@ -172,10 +173,10 @@ class Check:
             error = self.program.errors.get(name)
             where = (self.program.path(name), error.line) if error else ("", 0)
             return Held(name, *where, len(cases), 0, (), (), str(error or "") or "not in this tree")
-        ladder = self.vocabulary[name].ladder
-        labels = frozenset(jump.label for jump in ladder.gotos) if ladder else frozenset()
         parted: list[Parted] = []
         passed: set[int] = set()
+        ladder = self.vocabulary[name].ladder
+        labels = frozenset(jump.label for jump in ladder.gotos) if ladder else frozenset()
         for case in cases.values():
             match = Match(self.interest, code, case.body, self._locks, self._optional, labels)
             try:
@@ -189,8 +190,18 @@ class Check:
         untried = tuple(sorted(_leaves(code) - passed))
         equal = len(cases) - len(parted)
         bodies = [case.body for case in cases.values()]
-        remarks = (*unbalanced(code, self.interest), *astray(code, bodies, self.interest, ladder))
-        return Held(name, code.path, code.line, len(cases), equal, tuple(parted), untried, "", remarks)
+        remarks = [
+            *unbalanced(code, self.interest),
+            *astray(code, bodies, self.interest, ladder),
+        ]
+        if not parted:
+            remarks += needless(
+                code,
+                bodies,
+                lambda body: Without(self.interest, code, body, self._locks, self._optional, labels),
+                self.vocabulary,
+            )
+        return Held(name, code.path, code.line, len(cases), equal, tuple(parted), untried, "", tuple(remarks))
 
     def all(self, wanted: Collection[str] = ()) -> Iterator[Held]:
         """Compare all functions, or those that are wanted."""

@@ -79,11 +79,6 @@ def kvm_destroy_devices(k: Kernel, kvm: kvm) -> None:
     """Destroy the devices that a program made for the VM; here none makes any."""
 
 
-@kernel_function(args=("slots",))
-def kvm_free_memslots(k: Kernel, kvm: kvm, slots: str) -> None:
-    """Free what the VM's memory slots hold; here no program gives the VM any."""
-
-
 @kernel_function(config="KVM_GENERIC_MMU_NOTIFIER")
 def kvm_mmu_notifier_release(k: Kernel, mn: mmu_notifier) -> None:
     """Run when the process's memory goes, or the subscription is given up."""
@@ -237,9 +232,6 @@ def kvm_destroy_vm(k: Kernel, kvm: kvm) -> None:
         kvm_flush_shadow_all(k, kvm)
     k.arch.kvm_arch_destroy_vm(k, kvm)
     kvm_destroy_devices(k, kvm)
-    for i in range(k.arch.nr_memslot_as_ids):
-        kvm_free_memslots(k, kvm, f"__memslots[{i}][0]")
-        kvm_free_memslots(k, kvm, f"__memslots[{i}][1]")
     cleanup_srcu_struct(k, kvm.irq_srcu)
     cleanup_srcu_struct(k, kvm.srcu)
     (k.arch.kvm_arch_free_vm or kvm_host.kvm_arch_free_vm)(k, kvm)

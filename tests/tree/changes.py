@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
-from kvm_ref.tree.bodies import Difference
 from kvm_ref.tree.check import Check, Held
 from kvm_ref.tree.config import Config
 from kvm_ref.tree.flow import after
 from kvm_ref.tree.locks import is_lock, spins
-from kvm_ref.tree.machine import Frame, State
-from kvm_ref.tree.match import Match
+from kvm_ref.tree.match import Agreement, Match
+from kvm_ref.tree.needless import Without, needed
 from kvm_ref.tree.operations import Asm, Call, Goto, Operation, Return, Set
 from kvm_ref.tree.program import Interest, Program
 from kvm_ref.tree.source import File, Function, Tree
@@ -134,30 +133,16 @@ def held(check: Check, change: Change) -> Held:
 # Does it matter?
 
 
-class _Without(Match):
-    # Walks a function that must not come to some of its operations.
-
-    closed: Collection[Operation] = ()
-
-    def step(self, state: State, frame: Frame, op: Any) -> list[State] | None:
-        if len(state.frames) == 1 and op in self.closed:
-            return self._part(state, op.line, ("return", "", None))
-        return super().step(state, frame, op)
-
-
-def needed(check: Check, name: str, operations: Collection[Operation]) -> bool:
-    """Say whether a run of the model cannot do without coming to one of these operations of a function."""
+def _is_needed(check: Check, name: str, operations: Collection[Operation]) -> bool:
+    # Whether a run of the model cannot do without coming to one of these operations of a function.
     code = check.program.code(name)
     ladder = check.vocabulary[name].ladder
     assert code is not None
     labels = frozenset(jump.label for jump in ladder.gotos) if ladder else frozenset()
-    for case in check.evidence.cases[name].values():
-        args = (check.interest, code, case.body, check._locks, check._optional, labels)
-        match = _Without(*args)
-        match.closed = operations
-        if isinstance(match.run(), Difference) and not isinstance(Match(*args).run(), Difference):
-            return True
-    return False
+    args = (check._locks, check._optional, labels)
+    bodies = [case.body for case in check.evidence.cases[name].values()]
+    agreed = [b for b in bodies if isinstance(Match(check.interest, code, b, *args).run(), Agreement)]
+    return needed(operations, (Without(check.interest, code, body, *args) for body in agreed))
 
 
 def _shown(check: Check, op: Operation) -> bool:
@@ -182,11 +167,11 @@ def unseen(check: Check, change: Change) -> str:
             every = Vocabulary.of(check.backend)
             out = not calls or any(call in every for call in calls)
             return "not configured" if out else f"not modelled: {calls[-1]}"
-        if not needed(check, name, shown):
+        if not _is_needed(check, name, shown):
             return "no run comes there"
     if change.entries is not None:
         gotos = [op for op in code.operations if isinstance(op, Goto) and op.line in change.entries]
-        if not needed(check, name, gotos):
+        if not _is_needed(check, name, gotos):
             return "no run comes there"
     return ""
 

@@ -36,13 +36,13 @@ OWN = """
 WHOLE = ("x86-vmx", "s390")
 # Each backend, and how many mistakes at least are caught: what the model no longer comes to is missed there.
 BACKENDS = {
-    "x86-vmx": 336,
+    "x86-vmx": 334,
     "x86-svm": 60,
     "arm64": 81,
     "riscv": 6,
     "loongarch": 4,
     "mips": 2,
-    "s390": 225,
+    "s390": 221,
 }
 
 # What the model leaves out, so that it does not miss it either.
@@ -50,17 +50,6 @@ NOT_MODELLED = {
     "kvm_arch_sync_events": "empty where it is not modelled",
     "list_del": "lists are Python's own",
 }
-# What is not caught, or not where it is: why, and the function, the statement, and what was done to it.
-MISSED = {
-    "a loop whose number of turns is not known, once more, is one with more turns": (
-        "kvm_destroy_vm: for (i = 0; i < kvm_arch_nr_memslot_as_ids(kvm); i++) "
-        "{ kvm_free_memslots(kvm, &kvm->__memslots[i][0]); kvm_free_memslots(kvm, &kvm->__memslots[i][1]); } "
-        "doubled",
-        "syscore_suspend: list_for_each_entry_continue(syscore, &syscore_list, node) "
-        "if (syscore->ops->resume) syscore->ops->resume(syscore->data); doubled",
-    ),
-}
-_EXPECTED = frozenset(name for names in MISSED.values() for name in names)
 
 
 @attrs.frozen
@@ -147,7 +136,7 @@ def _misplaced(check: Check, change: Change, real: Held) -> str:
 def test_mistakes_are_caught_where_they_are(backend: str) -> None:
     """Each mistake that a run of the model comes to is seen, and said to be in the right line."""
     found = _sweep(backend)
-    assert {name: where for name, where in found.missed.items() if name not in _EXPECTED} == {}
+    assert found.missed == {}
     assert found.caught >= BACKENDS[backend]
     reasons = {"no run comes there", "not configured", *(f"not modelled: {name}" for name in NOT_MODELLED)}
     assert set(found.unseen) - reasons == set()
@@ -170,7 +159,6 @@ def test_how_many(capsys: pytest.CaptureFixture[str]) -> None:
         print(f"\n{caught} of {caught + len(missed)} harmful changes caught,", end=" ")
         print(f"{quiet} of {quiet + noisy} harmless changes quiet;", end=" ")
         print(f"{left.total()} more changes are of what no run of the model needs")
-    assert _EXPECTED - {name for one in sweeps for name in one.missed} == set()
     assert {f"not modelled: {name}" for name in NOT_MODELLED} - set(left) == set()
 
 

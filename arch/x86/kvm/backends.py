@@ -25,7 +25,6 @@ VMX_BASIC = 0x00DA040000000004
 class _X86(Backend):
     # "preempt_rt" is the kernel's, not the CPU's; "hyperv" is where the machine runs.
     packages = ("arch.x86",)
-    nr_memslot_as_ids = 2
     features: ClassVar[Mapping[str, bool]] = {"constant_tsc": False, "hyperv": False, "preempt_rt": False}
     config = frozenset(
         {
@@ -40,7 +39,6 @@ class _X86(Backend):
             "KVM_GENERIC_MMU_NOTIFIER",
             "KVM_MMIO",
             "KVM_PRIVATE_MEM",
-            "KVM_SMM",
             "KVM_VFIO",
         }
     )
