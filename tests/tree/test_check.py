@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -87,6 +88,21 @@ def test_an_unreadable_function_is_told_in_one_line(
     done = kvm_ref("tree", command, "linux", "kvm_init")
     assert (done.status, done.err.count("\n")) == (2, 1)
     assert "cannot read kvm_init() at '= (kvm_irqfd_init(;'" in done.err
+
+
+def test_a_loop_that_is_there_twice(kvm_ref: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run agrees, but the tree is not equal: the function and both loops are told at their lines."""
+    again = re.compile(r"\t+list_for_each_entry_continue\(.*?;\n", re.DOTALL)
+    tree = Changed("drivers/base/syscore.c", lambda t: again.sub(lambda found: 2 * found[0], t))
+    text = tree.text("drivers/base/syscore.c").decode()
+    lines = [n for n, line in enumerate(text.split("\n"), 1) if "->resume(" in line]
+    monkeypatch.setattr("kvm_ref.tree.commands.Tree", lambda _: tree)
+    names = [word for name in ("syscore_suspend", "register_syscore") for word in ("--function", name)]
+    done = kvm_ref("tree", "check", "linux", "--backend", "loongarch", *names)
+    assert done.status == 1
+    assert "syscore_suspend() calls resume() in one more loop" in done.out
+    told = [line.partition(": differs: ")[0] for line in done.lines if ": differs: " in line]
+    assert told == [f"drivers/base/syscore.c:{line}" for line in lines[:2]]
 
 
 def test_configurations_share_files() -> None:
