@@ -7,7 +7,7 @@ the CPUs cannot. How one CPU walks through its states is in kvm_ref/linux/cpuhp.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EBUSY, EINVAL, KernelError
+from kvm_ref.errno import EBUSY, EINVAL, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.cpu import Cpuhp, cpuhp_state, cpus_write_lock, cpus_write_unlock
 from kvm_ref.linux.cpuhotplug import (
@@ -31,6 +31,7 @@ from kvm_ref.linux.cpuhp import (
 from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
 from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import BUG_ON, WARN_ON, WARN_ON_ONCE, pr_err, pr_info, pr_warn
+from kvm_ref.linux.smpboot import idle_thread_get
 from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.vocabulary import kernel_function
 
@@ -142,7 +143,8 @@ def _cpu_up(k: Kernel, cpu: int, target: int) -> None:
     """Bring a CPU up to `target`; one that is there already is fine.
 
     Raises:
-        KernelError: it is not plugged in (EINVAL), or what a state gave; the CPU is down then.
+        KernelError: it is not plugged in (EINVAL), it has no idle task (ENOMEM), or what a state gave; the CPU
+            is down then.
     """
     ret: KernelError | None = None
     with ladder(k) as goto:
@@ -154,6 +156,12 @@ def _cpu_up(k: Kernel, cpu: int, target: int) -> None:
 
         st = cpuhp_state(k, cpu)
         if st.state < target:
+            if st.state == CPUHP_OFFLINE:
+                idle = idle_thread_get(k, cpu)
+                with goto("out"):
+                    if isinstance(idle, ErrPtr):
+                        raise KernelError(idle.error)
+
             cpuhp_set_state(st, target)
             if st.state > CPUHP_BRINGUP_CPU:
                 with goto("out"):

@@ -18,9 +18,13 @@ SPACES = bytes(10 if byte == 10 else 32 for byte in range(256))
 CONTINUED = b"\x01"
 _UNDERSCORES = bytes(10 if byte == 10 else 95 for byte in range(256))
 
-_STRING = rb'"(?:[^"\\\n]++|\\.)*+"|\'(?:[^\'\\\n]++|\\.)++\''
-_QUOTED = re.compile(_STRING, re.DOTALL)
-_COMMENT = re.compile(rb"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\n]*+|" + _STRING, re.DOTALL)
+# Possessive quantifiers would say this in fewer words, but Python matches them wrongly before 3.11.5.
+_STRING = rb"""
+    "[^"\\\n]*(?:\\.[^"\\\n]*)*"
+    | '(?:[^'\\\n]|\\.)[^'\\\n]*(?:\\.[^'\\\n]*)*'
+"""
+_QUOTED = re.compile(_STRING, re.DOTALL | re.VERBOSE)
+_COMMENT = re.compile(rb"/\*[^*]*(?:\*(?!/)[^*]*)*\*/ | //[^\n]* |" + _STRING, re.DOTALL | re.VERBOSE)
 _PARENTHESIS = re.compile(rb"[()]")
 _BRACKET = re.compile(rb"[()\[\]{},:]")
 

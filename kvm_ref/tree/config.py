@@ -250,7 +250,7 @@ class _Condition:
 
 
 _DIRECTIVE = re.compile(
-    rb"^[ \t]*#[ \t]*(\w*)((?:[^\n\\\x01]++|[\\\x01](?:\r\n|.))*+)", re.MULTILINE | re.DOTALL
+    rb"^[ \t]*#[ \t]*(\w*)([^\n\\\x01]*(?:[\\\x01](?:\r\n|.)[^\n\\\x01]*)*)", re.MULTILINE | re.DOTALL
 )
 _CONDITIONALS = frozenset({b"if", b"ifdef", b"ifndef", b"elif", b"elifdef", b"elifndef", b"else", b"endif"})
 _WORD = re.compile(r"[A-Za-z_]\w*")

@@ -7,8 +7,8 @@ import re
 
 from kvm_ref.tree.scopes import GUARDS
 
-_NAME = re.compile(rb"([A-Za-z_]\w*+)(\s*+\()?+")
-_MEMBER = re.compile(rb"(?:->|\.)\s*+(\w++)")
+_NAME = re.compile(rb"([A-Za-z_]\w*)(\s*\()?")
+_MEMBER = re.compile(rb"(?:->|\.)\s*(\w+)")
 _LOCKING = frozenset(lock for lock, _ in GUARDS.values())
 
 

@@ -19,7 +19,7 @@ _MAKEFILE = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]
 
 _BRACE = re.compile(rb"[{}]")
 _CALL = re.compile(rb"([A-Za-z_]\w*)\s*\(")
-_BEHIND = re.compile(rb"(?:\s|__\w++(?:\s*+\((?:[^()]|\([^()]*+\))*+\))?+)*+")
+_BEHIND = re.compile(rb"(?:\s|__\w+\b(?:\s*\((?:[^()]|\([^()]*\))*\))?)*")
 _MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
 _FIRST = re.compile(rb"\(\s*(\w+)\s*[,)]")
 _SYSCALL = re.compile(r"\w*SYSCALL_DEFINE\d:")

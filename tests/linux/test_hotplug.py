@@ -14,7 +14,7 @@ from hotplug_states import DOWN, HIGH, KVM, PREPARE, STARTING, UP, machine_with,
 
 from kvm_ref import backend as backends
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, Errno
-from kvm_ref.fault import arm, parse
+from kvm_ref.fault import Fault, arm, parse
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import cpuhp_state
 from kvm_ref.linux.cpuhotplug import (
@@ -35,7 +35,7 @@ from kvm_ref.linux.hotplug import (
     thaw_secondary_cpus,
     write_cpuhp_fail,
 )
-from kvm_ref.scenario import Scenario, machine, perform
+from kvm_ref.scenario import Scenario, machine, perform, run
 from kvm_ref.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent.parent / "data"
@@ -228,3 +228,14 @@ def test_a_cpu_that_does_not_come_back_stays_down() -> None:
     thaw_secondary_cpus(k)
     assert k.online == {0, 2}
     assert k.log[2:] == ["Error taking CPU1 up: -11", "CPU2 is up"]
+
+
+def test_a_cpu_without_an_idle_task_stays_down() -> None:
+    """_cpu_up() of kernel/cpu.c asks for it before anything else, and only of a CPU that is wholly down."""
+    verbs = ("load", "offline=1", "online=1")
+    done = run(Scenario("x86-svm", verbs, faults=(Fault("idle_thread_get"),)), backends.load("x86-svm"))
+    online = done.trace.steps[2]
+    assert online.results == [-12]
+    names = [event[2] for event in online.events or () if event[0] in ("enter", "goto")]
+    assert names == ["cpu_up", "_cpu_up", "idle_thread_get", "_cpu_up", "arch_smt_update"]
+    assert [e[3] for e in online.events or () if e[0] == "goto"] == [{"label": "out"}]
