@@ -98,7 +98,7 @@ def kvm_destroy_mpidr_data(k: Kernel, kvm: kvm) -> None:
 
 @kernel_function()
 def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
-    """Undo kvm_arch_init_vm(), but for the stage 2: who calls has seen to that, or has not."""
+    """Undo kvm_arch_init_vm(), but for the stage 2 without the commit: who calls has seen to that, or not."""
     bitmap_free(k, kvm.arch.pmu_filter)
     free_cpumask_var(k, kvm.arch.supported_cpus, 0)
 
