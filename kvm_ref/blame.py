@@ -51,11 +51,12 @@ class Blame:
             command: the command that makes the run again.
         """
         out = []
+        findings = tuple(findings)
         for finding in findings:
             # One of many of a kind, or that of one CPU of many, is mended as the others are.
             alike = (finding.judge, _alike(finding.resource), finding.label)
             if alike not in self._known:
-                self._known[alike] = self._commit(finding, again)
+                self._known[alike] = self._commit(finding, findings, again)
             commit = self._known[alike]
             # What attrs.evolve() does, without asking each time which fields there are.
             out.append(
@@ -73,9 +74,16 @@ class Blame:
             )
         return out
 
-    def _commit(self, finding: Finding, again: Callable[[str], Iterable[Finding]]) -> str:
+    def _commit(
+        self, finding: Finding, findings: Iterable[Finding], again: Callable[[str], Iterable[Finding]]
+    ) -> str:
+        # Of two that mend it, the one that does not put another finding in its place.
+        there = {(f.judge, f.resource) for f in findings}
+        first = ""
         for commit in self._candidates:
-            found = again(commit.hash)
-            if not any(f.judge == finding.judge and f.resource == finding.resource for f in found):
-                return commit.hash
-        return ""
+            found = {(f.judge, f.resource) for f in again(commit.hash)}
+            if (finding.judge, finding.resource) not in found:
+                if found <= there:
+                    return commit.hash
+                first = first or commit.hash
+        return first

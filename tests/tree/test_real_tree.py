@@ -106,6 +106,61 @@ def test_an_upstream_commit_is_recognised(tree: Tree) -> None:
     assert one.defects == ()
 
 
+ARM = "arch/arm64/kvm/arm.c"
+PAGES = "kvm_nvhe_sym(kvm_arm_hyp_percpu_base)[cpu]"
+
+
+def frees_pages_last(text: bytes) -> bytes:
+    free = f"\t\tfree_pages({PAGES}, nvhe_percpu_order());\n"
+    text = replaced(free, f"\t\tif (!{PAGES})\n\t\t\tcontinue;\n")(text)
+    room = "pkvm_host_sve_state_order());\n\t\t}\n"
+    return replaced(room, room + free)(text)
+
+
+def keeps_pages_in_use(text: bytes) -> bytes:
+    mine = "__this_cpu_read(kvm_hyp_initialized)) {\n\t\tcpu_hyp_reset"
+    text = replaced(mine, f"!is_protected_kvm_enabled() && {mine}")(text)
+    free = "\t\tfree_page(per_cpu(kvm_arm_hyp_stack_page, cpu));\n"
+    return replaced(free, "\t\tif (per_cpu(kvm_hyp_initialized, cpu))\n\t\t\tcontinue;\n" + free)(text)
+
+
+def destroys_stage2(text: bytes) -> bytes:
+    then = "\tkvm_destroy_mpidr_data(kvm);\n\n\tkfree("
+    return replaced(then, "\tkvm_uninit_stage2_mmu(kvm);\n" + then)(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "commits"),
+    [
+        ("teardown_hyp_mode", (frees_pages_last,), ["9a2b9416fd1d"]),
+        ("kvm_arch_destroy_vm", (destroys_stage2,), ["a3ca3bfd01b7"]),
+        # What 0e02219f9cf4 adds are conditions on what a CPU has: the text allows both, so it is not told.
+        ("teardown_hyp_mode", (keeps_pages_in_use,), []),
+        ("cpu_hyp_uninit", (keeps_pages_in_use,), []),
+        ("teardown_hyp_mode", (frees_pages_last, keeps_pages_in_use), ["9a2b9416fd1d"]),
+    ],
+)
+def test_the_commits_of_arm64(
+    tree: Tree, name: str, changes: tuple[Callable[[bytes], bytes], ...], commits: list[str]
+) -> None:
+    """A tree with such a change has the commit if that can be told, and no other difference."""
+    mended = tree
+    for change in changes:
+        mended = Changed(mended, ARM, change)
+    one = held(mended, "arm64", name)
+    assert [(commit.hash, has) for commit, has in one.commits] == [(commit, True) for commit in commits]
+    assert one.equal
+    assert one.defects == ()
+
+
+@pytest.mark.parametrize("name", ["teardown_hyp_mode", "kvm_arch_destroy_vm", "cpu_hyp_uninit"])
+def test_without_them_there_is_nothing_to_say(tree: Tree, name: str) -> None:
+    """The text of 6.12.117 has none of them."""
+    one = held(tree, "arm64", name)
+    assert one.commits == ()
+    assert one.equal
+
+
 def line_of(tree: Tree, text: str) -> int:
     return tree.text(MAIN).split(text.encode())[0].count(b"\n") + 1
 

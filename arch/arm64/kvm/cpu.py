@@ -22,11 +22,15 @@ from arch.arm64.kvm.vgic.vgic_init import (
     kvm_vgic_init_cpu_hardware,
 )
 from kvm_ref.errno import EIO
-from kvm_ref.kernel import Kernel
+from kvm_ref.kernel import Commit, Kernel
 from kvm_ref.linux.cpu_pm import cpu_pm_register_notifier, cpu_pm_unregister_notifier
 from kvm_ref.linux.printk import WARN_ON
 from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import kernel_function
+
+KEEP_PAGES_IN_USE = Commit(
+    "0e02219f9cf4", "KVM: arm64: Don't free hyp pages with pKVM on GICv2", default=False
+)
 
 
 @kernel_function()
@@ -98,7 +102,9 @@ def cpu_hyp_init(k: Kernel, discard: object) -> None:
 def cpu_hyp_uninit(k: Kernel, discard: object) -> None:
     """Hand EL2 of this CPU back if KVM has it."""
     initialized = k[Arm].kvm_hyp_initialized
-    if initialized[k.cpu]:
+    # Protected KVM does not hear the stub: with the commit nobody asks, and the note stays.
+    keep = k.has(KEEP_PAGES_IN_USE) and is_protected_kvm_enabled(k)
+    if not keep and initialized[k.cpu]:
         cpu_hyp_reset(k)
         initialized[k.cpu] = 0
 

@@ -7,7 +7,7 @@ from arch.arm64.kernel.cpufeature import system_supports_sve
 from arch.arm64.kernel.sysreg import HCR_HOST_NVHE_FLAGS, HCR_HOST_NVHE_PROTECTED_FLAGS
 from arch.arm64.kernel.virt import is_protected_kvm_enabled
 from arch.arm64.kvm.arm_data import Arm, per_cpu_ptr_nvhe_sym
-from arch.arm64.kvm.cpu import cpu_hyp_init_context, cpu_hyp_init_features
+from arch.arm64.kvm.cpu import KEEP_PAGES_IN_USE, cpu_hyp_init_context, cpu_hyp_init_features
 from arch.arm64.kvm.hyp.nvhe.hyp_main import __pkvm_init
 from arch.arm64.kvm.mmu import (
     PAGE_HYP,
@@ -20,30 +20,45 @@ from arch.arm64.kvm.mmu import (
 )
 from arch.arm64.kvm.pkvm_data import Pkvm
 from kvm_ref.errno import ENODEV, ENOMEM, KernelError
-from kvm_ref.kernel import Kernel
+from kvm_ref.kernel import Commit, Kernel
 from kvm_ref.linux.cpumask import for_each_online_cpu, for_each_possible_cpu
 from kvm_ref.linux.gfp import __get_free_page, alloc_pages, free_page, free_pages
 from kvm_ref.linux.printk import BUG_ON, pr_err
 from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function
 
+FREE_PERCPU_LAST = Commit("9a2b9416fd1d", "KVM: arm64: Fix error path in init_hyp_mode()", default=False)
+
 
 @kernel_function()
 def teardown_hyp_mode(k: Kernel) -> None:
-    """Free what init_hyp_mode() allocated, as far as it came; EL2 is not asked whether it is in use."""
+    """Free what init_hyp_mode() allocated, as far as it came.
+
+    EL2 is not asked what is in use: KEEP_PAGES_IN_USE goes by what the host noted of each CPU.
+    """
     g = k[Arm]
     free_sve = system_supports_sve(k) and is_protected_kvm_enabled(k)
 
     free_hyp_pgds(k)
     for cpu in for_each_possible_cpu(k):
+        if k.has(KEEP_PAGES_IN_USE) and g.kvm_hyp_initialized[cpu]:
+            continue
+
         free_page(k, g.kvm_arm_hyp_stack_page[cpu])
-        free_pages(k, g.kvm_arm_hyp_percpu_base[cpu])
+        if k.has(FREE_PERCPU_LAST):
+            if not g.kvm_arm_hyp_percpu_base[cpu]:
+                continue
+        else:
+            free_pages(k, g.kvm_arm_hyp_percpu_base[cpu])
 
         if free_sve:
-            # The pointer is read from the pages that the line above has freed, if there were any.
+            # Without FREE_PERCPU_LAST the pages that the pointer is read from are free, or were never there.
             host_data = per_cpu_ptr_nvhe_sym(k, "kvm_host_data", g.kvm_arm_hyp_percpu_base, cpu)
             BUG_ON(k, not host_data, "NULL pointer dereference in teardown_hyp_mode()")
             free_pages(k, g.sve_state[cpu])
+
+        if k.has(FREE_PERCPU_LAST):
+            free_pages(k, g.kvm_arm_hyp_percpu_base[cpu])
 
 
 @kernel_function(args=("cpu",))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/arm64/kvm/mmu.c: a VM's stage 2, from its first level to its end.
 
-It does not end in kvm_arch_destroy_vm(): kvm_arch_flush_shadow_all() ends it, which the common code
-calls when the process's memory goes, or when it gives the notifier for it up.
+In 6.12.117 it does not end in kvm_arch_destroy_vm(): kvm_arch_flush_shadow_all() ends it, which the common
+code calls when the process's memory goes, or when it gives the notifier for it up.
 """
 
 from __future__ import annotations

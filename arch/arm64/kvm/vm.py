@@ -15,7 +15,7 @@ from arch.arm64.kvm.vgic.vgic_vm import kvm_vgic_destroy, kvm_vgic_early_init
 from arch.arm64.kvm.vm_data import kvm_arch
 from arch.arm64.linux.cpumask import zalloc_cpumask_var
 from kvm_ref.errno import EINVAL, ENOMEM, EPERM, KernelError
-from kvm_ref.kernel import Kernel
+from kvm_ref.kernel import Commit, Kernel
 from kvm_ref.linux.bitmap import bitmap_free
 from kvm_ref.linux.cpumask import free_cpumask_var
 from kvm_ref.linux.debugfs import debugfs_create_file
@@ -25,6 +25,10 @@ from kvm_ref.unwind import ladder
 from kvm_ref.virt import kvm_host
 from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.vocabulary import NULL, kernel_function
+
+DESTROY_STAGE2 = Commit(
+    "a3ca3bfd01b7", "KVM: arm64: Destroy stage-2 page-table in kvm_arch_destroy_vm()", default=False
+)
 
 
 @kernel_function(fails=NULL)
@@ -94,7 +98,7 @@ def kvm_destroy_mpidr_data(k: Kernel, kvm: kvm) -> None:
 
 @kernel_function()
 def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
-    """Undo kvm_arch_init_vm(), but for the stage 2: who calls has seen to that, or has not."""
+    """Undo kvm_arch_init_vm(), but for the stage 2 without the commit: who calls has seen to that, or not."""
     bitmap_free(k, kvm.arch.pmu_filter)
     free_cpumask_var(k, kvm.arch.supported_cpus, 0)
 
@@ -103,6 +107,8 @@ def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
     if is_protected_kvm_enabled(k):
         pkvm_destroy_hyp_vm(k, kvm)
 
+    if k.has(DESTROY_STAGE2):
+        kvm_uninit_stage2_mmu(k, kvm)
     kvm_destroy_mpidr_data(k, kvm)
 
     kfree(k, kvm.arch.sysreg_masks)
