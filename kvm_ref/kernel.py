@@ -264,5 +264,9 @@ class Kernel(_StaticsByClass):
         if isinstance(failure, KernelError):
             assert failure.errno is not None
             self.emit(("exit", self.at, facts.name, None, -failure.errno))
-            raise failure
+            try:
+                raise failure
+            finally:
+                # It refers to this frame now; if this frame referred to it, both would outlive the run.
+                del failure
         return failure

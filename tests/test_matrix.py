@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import re
@@ -281,6 +282,26 @@ def test_the_same_matrix_twice_in_one_process(kvm_ref: Command) -> None:
     """What one run leaves in this process does not reach the next."""
     args = ("matrix", "--backend", "loongarch", "--cpus", "2", "--format", "json")
     assert kvm_ref(*args) == kvm_ref(*args)
+
+
+@pytest.mark.parametrize("backend", ["x86-svm", "riscv"])
+def test_a_run_that_is_done_is_freed_at_once(backend: str) -> None:
+    """No step and no error of a matrix is left to the garbage collector, which the command switches off."""
+    run([Scenario(backend, ("load",))])
+    gc.collect()
+    gc.disable()
+    try:
+        run([Scenario(backend, ("load", "unload", "load", "unload"))])
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = {type(one).__name__ for one in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    # The directories of debugfs name their parents, as in C.
+    assert "dentry" in left
+    assert left.isdisjoint({"Step", "Index", "Nesting", "Ledger", "KernelError", "frame"})
 
 
 def test_labels_and_what_was_not_reached(kvm_ref: Command) -> None:

@@ -31,10 +31,9 @@ _Written = tuple[frozenset[tuple[Register, int | None, object]], str]
 
 
 def _due(seen: Index) -> str:
-    results = seen.step.results
-    if len(results) == 1 and (results[0] or 0) < 0:
+    if len(seen.results) == 1 and (seen.results[0] or 0) < 0:
         return _BEFORE
-    return _ORIGINAL if results[-1:] == [0] and seen.step.verbs[-1].startswith("unload") else ""
+    return _ORIGINAL if seen.results[-1:] == [0] and seen.verbs[-1].startswith("unload") else ""
 
 
 def _written(seen: Index) -> tuple[_Written | None, ...]:

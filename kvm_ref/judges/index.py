@@ -139,7 +139,8 @@ class Index:
     """What judges look at in one step.
 
     Attributes:
-        step: the step.
+        verbs, results: the step's. The step itself is not kept: it keeps its index, and what keeps each
+            other is not freed when a run is done.
         picked: the events that are not passed over.
         deeds: what was done with resources, in order. A release counts from when it returned,
             and one that failed does not count.
@@ -160,12 +161,13 @@ class Index:
 
     __slots__ = (
         "_jumps", "alone", "bearing", "before", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos",
-        "last", "locks", "picked", "source", "step", "telling", "vocabulary", "writes",
+        "last", "locks", "picked", "results", "source", "telling", "verbs", "vocabulary", "writes",
     )  # fmt: skip
 
     def __init__(self, step: Step, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.step = step
+        self.verbs = step.verbs
+        self.results = step.results
         self.source = step.events
         self.events = step.events or []
         self._jumps: list[Jumped] | None = None
@@ -183,7 +185,7 @@ class Index:
         self.before: dict[Register, Any] = {}
         self.last: dict[Register, Event] = {}
         self.foreign: list[Event] = []
-        start = self._begin()
+        start = self._begin(step)
         words = words_of(vocabulary)
         dull = words.dull
         events = enumerate(self.events[start:] if start else self.events, start)
@@ -199,11 +201,11 @@ class Index:
             if at.task == "foreign":
                 self.foreign.append(event)
 
-    def _begin(self) -> int:
+    def _begin(self, step: Step) -> int:
         # Where the step begins as another one does, that one has been looked through. Return how far.
-        if not self.step.alike:
+        if not step.alike:
             return 0
-        other, start = self.step.alike
+        other, start = step.alike
         known = index(other, self.vocabulary)
         for name in _LISTS:
             theirs: list[tuple[Any, ...]] = getattr(known, name)

@@ -59,10 +59,10 @@ def _succeeded(seen: Index) -> list[tuple[str, str, str, bool]]:
     # The verbs of a step that succeeded: as written, without and with what follows "=", and whether it is the last.
     if "leak" not in seen.found:
         seen.found["leak"] = done = []
-        for nth, (text, result) in enumerate(zip(seen.step.verbs, seen.step.results, strict=True), 1):
+        for nth, (text, result) in enumerate(zip(seen.verbs, seen.results, strict=True), 1):
             verb, _, argument = text.partition("=")
             if result == 0:
-                done.append((text, verb, argument, nth == len(seen.step.verbs)))
+                done.append((text, verb, argument, nth == len(seen.verbs)))
     succeeded: list[tuple[str, str, str, bool]] = seen.found["leak"]
     return succeeded
 

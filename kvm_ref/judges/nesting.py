@@ -21,7 +21,7 @@ class Nesting:
         self.events = step.events or []
         # Where the step begins as another one does, that one knows the calls.
         other, self._shared = step.alike or (None, 0)
-        self._other = nesting(other) if other else self
+        self._other = nesting(other) if other else None
         self._calls: dict[int, list[int]] = {}
         self._names: dict[int, str] = {}
         self._jumped: dict[int, int] = {}
@@ -38,13 +38,13 @@ class Nesting:
 
     def place(self, event: Event) -> int:
         """Return the place of an event in its step; another one may be equal to it."""
-        shared = self._other._places.get(id(event), self._shared)
+        shared = self._other._places.get(id(event), self._shared) if self._other else self._shared
         return shared if shared < self._shared else self._ids.index(id(event), self._shared)
 
     def outermost(self, task: str) -> list[int]:
         """Return the places where a task's outermost calls began."""
         if task not in self._outermost:
-            begun = self._other.outermost(task) if self._shared else []
+            begun = self._other.outermost(task) if self._other else []
             rest = enumerate(self.events[self._shared :], self._shared)
             self._outermost[task] = [n for n in begun if n < self._shared] + [
                 n for n, e in rest if e[0] == "enter" and not e[1].depth and e[1].task == task
@@ -70,7 +70,7 @@ class Nesting:
 
         The call that an ``enter`` or ``exit`` event is of is one of them.
         """
-        if here < self._shared:
+        if self._other and here < self._shared:
             return self._other.calls(here)
         if here not in self._calls:
             self._calls[here] = self._around(here)
@@ -117,7 +117,7 @@ class Nesting:
 
         A call that the event itself is of is left out, unless it is the only one.
         """
-        if here < self._shared:
+        if self._other and here < self._shared:
             return self._other.names(here)
         if here not in self._names:
             names = [self.events[start][2] for start in self.calls(here)]

@@ -39,7 +39,7 @@ class Reached:
             seen = index(step, self._vocabulary)
             # Traces share steps: of one that was seen before, no more functions can be seen.
             if seen.counted_by is not self:
-                self._see(seen)
+                self._see(step, seen)
             if seen.errors:
                 labels, left = _taken(seen)
                 for label in labels:
@@ -47,9 +47,8 @@ class Reached:
                 for way in left:
                     self._left[way] += 1
 
-    def _see(self, seen: Index) -> None:
+    def _see(self, step: Step, seen: Index) -> None:
         seen.counted_by = self
-        step = seen.step
         # Nor can they among the events with which it begins as another one that was.
         other, start = step.alike or (step, 0)
         counted = start if other.picked and other.picked.counted_by is self else 0

@@ -56,7 +56,7 @@ def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
 def _asked(seen: Index) -> tuple[str, str, bool]:
     # The verb of a step, its argument, and whether a fault fell into it.
     if "retry" not in seen.found:
-        verb, _, argument = seen.step.verbs[0].partition("=")
+        verb, _, argument = seen.verbs[0].partition("=")
         # Nearly all faults are errors.
         injected = any(e[0] == "inject" for _, e in seen.errors) or "inject" in map(
             itemgetter(0), seen.events
