@@ -8,7 +8,7 @@ part.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EIO, ENOSPC, KernelError
+from kvm_ref.errno import EAGAIN, EIO, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import (
     Cpuhp,
@@ -138,6 +138,7 @@ def cpuhp_kick_ap(k: Kernel, cpu: int, st: cpuhp_cpu_state, target: int) -> None
         raise
 
 
+@kernel_function(fails=EAGAIN, args=("cpu",))
 def cpuhp_kick_ap_work(k: Kernel, cpu: int) -> None:
     """Let the hotplug thread of a CPU walk to where the CPU is aimed at."""
     st = cpuhp_state(k, cpu)

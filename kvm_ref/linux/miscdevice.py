@@ -9,6 +9,7 @@ from __future__ import annotations
 from kvm_ref.errno import EBUSY, ENODEV, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel, Resource, Statics
 from kvm_ref.linux.file import file, file_operations
+from kvm_ref.linux.list import list_add, list_del_init
 from kvm_ref.linux.module import try_module_get
 from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import WARN_ON
@@ -97,7 +98,7 @@ def misc_register(k: Kernel, misc: miscdevice) -> None:
                 misc_minor_free(k, misc.minor)
                 raise KernelError(misc.this_device.error)
 
-        g.misc_list.insert(0, misc)
+        list_add(k, misc, g.misc_list)
 
     goto.reached("out")
     mutex_unlock(k, g.misc_mtx)
@@ -113,7 +114,7 @@ def misc_deregister(k: Kernel, misc: miscdevice) -> None:
         return
 
     mutex_lock(k, g.misc_mtx)
-    g.misc_list.remove(misc)
+    list_del_init(k, misc, g.misc_list)
     device_destroy(k, misc.this_device)
     misc_minor_free(k, misc.minor)
     mutex_unlock(k, g.misc_mtx)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.hotplug import pm_wakeup_pending
+from kvm_ref.linux.list import list_add_tail, list_del
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import pr_err
 from kvm_ref.unwind import ladder
@@ -51,7 +52,7 @@ def register_syscore(k: Kernel, syscore: syscore) -> None:
     """Add callbacks at the end of the list (drivers/base/syscore.c)."""
     g = k[Syscore]
     mutex_lock(k, g.syscore_lock)
-    g.syscore_list.append(syscore)
+    list_add_tail(k, syscore, g.syscore_list)
     mutex_unlock(k, g.syscore_lock)
 
 
@@ -60,7 +61,7 @@ def unregister_syscore(k: Kernel, syscore: syscore) -> None:
     """Take callbacks off the list (drivers/base/syscore.c)."""
     g = k[Syscore]
     mutex_lock(k, g.syscore_lock)
-    g.syscore_list.remove(syscore)
+    list_del(k, syscore, g.syscore_list)
     mutex_unlock(k, g.syscore_lock)
 
 

@@ -34,11 +34,13 @@ _DEPTH = 4
 class _State(State):
     """A way through the text, and how many items of the body it has come through."""
 
-    __slots__ = ("done", "leaves", "lines", "turned")
+    __slots__ = ("done", "leaves", "lines", "sure", "turned")
 
     def __init__(self, frames: list[Frame], memory: Memory) -> None:
         super().__init__(frames, memory)
         self.done = 0
+        # How far that was when it first jumped to a label without the error that the model has there.
+        self.sure: int | None = None
         # Where each item was found, and the jumps and returns that were passed.
         self.lines: tuple[tuple[str, int], ...] = ()
         self.leaves: tuple[int, ...] = ()
@@ -49,7 +51,7 @@ class _State(State):
         other = super().fork()
         assert isinstance(other, _State)
         other.done, other.lines, other.leaves = self.done, self.lines, self.leaves
-        other.turned = self.turned
+        other.turned, other.sure = self.turned, self.sure
         return other
 
 
@@ -138,7 +140,8 @@ class Match(Machine):
         leaves = found.did[0] != "call"
         astray = not (jump and leaves) and any(_astray(frame, state.done) for frame in state.frames)
         says = leaves if jump else found.did[0] != "return"
-        return found.after, error, not astray, says, found.line
+        after = found.after if state.sure is None else state.sure
+        return after, error, not astray, says, found.line
 
     def step(self, state: State, frame: Frame, op: Any) -> list[State] | None:
         self.steps += 1
@@ -178,6 +181,8 @@ class Match(Machine):
             without = self._skip(state.fork(), op) if name in self.optional else None
             self._take(state, op.line)
             state.forget(op)
+            if self.interest.waits(name):
+                state.memory.forget_structures()
             assert isinstance(state, _State)
             self._stores(state, op, name)
             state.memory.store(self.result(state, op), value_of(value, state.done))
@@ -246,6 +251,8 @@ class Match(Machine):
         assert isinstance(state, _State)
         kind, name, _ = self._next(state)
         if (kind, name) == ("goto", label):
+            if state.sure is None and self._denies(state):
+                state.sure = state.done
             self._take(state, line)
             state.leaves = (*state.leaves, line)
             return None
@@ -253,6 +260,14 @@ class Match(Machine):
             return self._part(state, line, ("goto", label, None))
         state.leaves = (*state.leaves, line)
         return None
+
+    def _denies(self, state: State) -> bool:
+        # Whether the text is known to have no error in hand, where the model ends with an error number.
+        value = self.body.value
+        if not isinstance(value, int) or value >= 0:
+            return False
+        held = [state.memory.get(state.top.prefix + name) for name in state.top.code.errors()]
+        return bool(held) and all(isinstance(one, int) and one >= 0 for one in held)
 
     def returned(self, state: State, op: Return, value: Value) -> list[State] | None:
         if len(state.frames) > 1:

@@ -161,6 +161,7 @@ class Interest:
         self.known = known
         self._matters: dict[str, bool] = {}
         self._idle: dict[Code, Mapping[int, Idle]] = {}
+        self._waits: dict[str, bool] = {}
 
     def leads(self, name: str) -> bool:
         """Say whether a function calls, itself or through others, something of interest."""
@@ -197,6 +198,19 @@ class Interest:
                     seen.add(called)
                     todo.append(called)
         return False
+
+    def waits(self, name: str) -> bool:
+        """Say whether a function waits, itself or in others, until another task has done something."""
+        found = self._waits.get(name)
+        if found is None:
+            seen = {name}
+            todo = [name]
+            while todo:
+                more = self.program.mentioned(todo.pop()) - seen
+                seen |= more
+                todo += more
+            self._waits[name] = found = "wait_for_completion" in seen
+        return found
 
     def _interesting(self, name: str) -> bool:
         return name in self.known or is_lock(name) or self.leads(name)

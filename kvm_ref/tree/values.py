@@ -121,6 +121,10 @@ class Memory:
         if self.decided and address in "\n".join(self.decided):
             self.decided = {key: d for key, d in self.decided.items() if address not in key}
 
+    def forget_structures(self) -> None:
+        """Forget what was decided of members of structures, which another task may have set."""
+        self.decided = {key: known for key, known in self.decided.items() if "->" not in key}
+
     def drop(self, prefix: str) -> None:
         """Forget the local variables of a call that returns."""
         self.values = {key: v for key, v in self.values.items() if not key.startswith(prefix)}

@@ -27,6 +27,19 @@ class kvm_bus(IntEnum):
     KVM_FAST_MMIO_BUS = 3
 
 
+class kvm_memslots:
+    """One of the two sets of memory slots that an address space of a VM has; both hold the same slots.
+
+    Args:
+        id: its name in a trace.
+    """
+
+    __slots__ = ("id",)
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+
 class kvm:
     """A virtual machine: what lasts as long as it does, and who else refers to it.
 
@@ -34,12 +47,13 @@ class kvm:
         memory: what holds the structure itself.
         id: its name in a trace.
         arch: what the architecture keeps for it.
+        memslots: both sets of each address space, in C __memslots.
     """
 
     __slots__ = (
         "arch", "buses", "coalesced_mmio_ring", "debugfs_dentry", "debugfs_stat_data",
-        "debugfs_stat_entries", "id", "irq_routing", "irq_srcu", "lock", "memory", "mm", "mmu_notifier",
-        "pm_notifier", "srcu", "users_count",
+        "debugfs_stat_entries", "id", "irq_routing", "irq_srcu", "lock", "memory", "memslots", "mm",
+        "mmu_notifier", "pm_notifier", "srcu", "users_count",
     )  # fmt: skip
 
     def __init__(self, memory: kmemory) -> None:
@@ -51,6 +65,7 @@ class kvm:
         self.srcu = srcu_struct(f"{self.id}.srcu")
         self.irq_srcu = srcu_struct(f"{self.id}.irq_srcu")
         self.irq_routing: kmemory | None = None
+        self.memslots: list[tuple[kvm_memslots, kvm_memslots]] = []
         self.buses: list[kmemory | None] = [None] * len(kvm_bus)
         self.coalesced_mmio_ring: pages | None = None
         self.mmu_notifier = mmu_notifier(f"{self.id}.mmu_notifier", self)

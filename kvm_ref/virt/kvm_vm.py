@@ -16,6 +16,7 @@ from kvm_ref.linux.file import (
     get_unused_fd_flags,
     put_unused_fd,
 )  # fmt: skip
+from kvm_ref.linux.list import list_add, list_del
 from kvm_ref.linux.mm import mmdrop, mmgrab
 from kvm_ref.linux.mmu_notifier import mmu_notifier, mmu_notifier_register, mmu_notifier_unregister
 from kvm_ref.linux.mutex import Mutex, guard
@@ -29,7 +30,7 @@ from kvm_ref.virt import kvm_host
 from kvm_ref.virt.coalesced_mmio import kvm_coalesced_mmio_free, kvm_coalesced_mmio_init
 from kvm_ref.virt.eventfd import kvm_eventfd_init, kvm_irqfd_release
 from kvm_ref.virt.irqchip import kvm_free_irq_routing, kvm_init_irq_routing
-from kvm_ref.virt.kvm_host import kvm, kvm_bus
+from kvm_ref.virt.kvm_host import kvm, kvm_bus, kvm_memslots
 from kvm_ref.virt.kvm_main import KvmMain, kvm_disable_virtualization, kvm_enable_virtualization
 from kvm_ref.virt.vm_debugfs import kvm_create_vm_debugfs, kvm_destroy_vm_debugfs
 from kvm_ref.vocabulary import kernel_function
@@ -77,6 +78,11 @@ def kvm_flush_shadow_all(k: Kernel, kvm: kvm) -> None:
 @kernel_function()
 def kvm_destroy_devices(k: Kernel, kvm: kvm) -> None:
     """Destroy the devices that a program made for the VM; here none makes any."""
+
+
+@kernel_function(releases="memslots", obj="slots", idempotent=True)
+def kvm_free_memslots(k: Kernel, kvm: kvm, slots: kvm_memslots) -> None:
+    """Free the memory slots in the second of two sets that hold the same; here no program makes any."""
 
 
 @kernel_function(config="KVM_GENERIC_MMU_NOTIFIER")
@@ -146,6 +152,10 @@ def kvm_create_vm(k: Kernel, type: int, fdname: str) -> kvm | ErrPtr:
 
         kvm.users_count = 1
 
+        for i in range(k.arch.kvm_arch_nr_memslot_as_ids):
+            active, inactive = (kvm_memslots(f"{kvm.id}.__memslots[{i}][{j}]") for j in range(2))
+            kvm.memslots.append((active, inactive))
+
         with goto("out_err_no_arch_destroy_vm"):
             for i in kvm_bus:
                 kvm.buses[i] = kzalloc(k, "kvm_io_bus", size=8)
@@ -171,7 +181,7 @@ def kvm_create_vm(k: Kernel, type: int, fdname: str) -> kvm | ErrPtr:
             (k.arch.kvm_arch_post_init_vm or kvm_arch_post_init_vm)(k, kvm)
 
         with guard(k, g.kvm_lock):
-            g.vm_list.insert(0, kvm)
+            list_add(k, kvm, g.vm_list)
 
         preempt_notifier_inc(k)
         kvm_init_pm_notifier(k, kvm)
@@ -217,7 +227,7 @@ def kvm_destroy_vm(k: Kernel, kvm: kvm) -> None:
     if k.arch.kvm_arch_sync_events:
         k.arch.kvm_arch_sync_events(k, kvm)
     with guard(k, g.kvm_lock):
-        g.vm_list.remove(kvm)
+        list_del(k, kvm, g.vm_list)
     (k.arch.kvm_arch_pre_destroy_vm or kvm_arch_pre_destroy_vm)(k, kvm)
 
     kvm_free_irq_routing(k, kvm)
@@ -232,6 +242,9 @@ def kvm_destroy_vm(k: Kernel, kvm: kvm) -> None:
         kvm_flush_shadow_all(k, kvm)
     k.arch.kvm_arch_destroy_vm(k, kvm)
     kvm_destroy_devices(k, kvm)
+    for i in range(k.arch.kvm_arch_nr_memslot_as_ids):
+        kvm_free_memslots(k, kvm, kvm.memslots[i][0])
+        kvm_free_memslots(k, kvm, kvm.memslots[i][1])
     cleanup_srcu_struct(k, kvm.irq_srcu)
     cleanup_srcu_struct(k, kvm.srcu)
     (k.arch.kvm_arch_free_vm or kvm_host.kvm_arch_free_vm)(k, kvm)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from kvm_ref.errno import EINVAL, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.gfp import __free_pages, alloc_pages, pages
+from kvm_ref.linux.list import list_add
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.slab import kfree, kmemory, kzalloc
 from kvm_ref.unwind import ladder
@@ -78,7 +79,7 @@ def gmap_alloc(k: Kernel) -> gmap | None:
         with goto("out_free"):
             if not page:
                 raise KernelError(ENOMEM)
-        new.crst_list.insert(0, page)
+        list_add(k, page, new.crst_list)
         return new
 
     if goto.reached("out_free"):

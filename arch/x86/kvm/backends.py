@@ -55,6 +55,8 @@ class _X86(Backend):
     kvm_arch_create_vm_debugfs = staticmethod(vm.kvm_arch_create_vm_debugfs)
     kvm_arch_pm_notifier = staticmethod(vm.kvm_arch_pm_notifier)
     kvm_arch_sync_events = staticmethod(vm.kvm_arch_sync_events)
+    # One for system management mode; VMs whose memory is private have none, but they are not in this model.
+    kvm_arch_nr_memslot_as_ids = 2
 
 
 class X86Svm(_X86):
