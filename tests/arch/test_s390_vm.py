@@ -81,7 +81,7 @@ def test_order_of_init() -> None:
     assert locks(run, 1, "kvm_arch_init_vm") == ["mmap_lock", "kvm_lock", "kvm->lock"]
     assert calls(events(run, 1), "s390_enable_sie") == ["mm_alloc_pgste"]
     assert calls(events(run, 1), "gmap_create") == ["gmap_alloc"]
-    assert calls(events(run, 1), "gmap_alloc") == ["kzalloc", "gmap_alloc_crst"]
+    assert calls(events(run, 1), "gmap_alloc") == ["kzalloc", "gmap_alloc_crst", "list_add"]
 
 
 def test_order_of_destroy() -> None:

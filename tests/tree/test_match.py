@@ -299,6 +299,66 @@ def test_functions_that_only_tell_something(tmp_path: Path) -> None:
     assert text.held("h") == "1: calls g() / calls h()"
 
 
+WAITS = """static void walk(void)
+{
+	wait_for_completion(&done);
+}
+
+int g(void)
+{
+	walk();
+	return 0;
+}
+
+int f(struct st *st)
+{
+	if (st->state > 3) {
+		g();
+		if (st->state > 3)
+			return 0;
+	}
+	h();
+	return 0;
+}
+"""
+
+
+def test_another_task_may_change_what_was_tested(tmp_path: Path) -> None:
+    """After a call that waits for another task a test of a member may end otherwise; after no other call."""
+    text = Text(tmp_path, WAITS)
+    assert text.held("g") == "agree"
+    assert text.held("g h") == "agree"
+    alone = Text(tmp_path, WAITS.replace("walk()", "k()"))
+    assert alone.held("g") == "agree"
+    assert alone.held("g h") == "17: returns 0 / calls h()"
+
+
+RETURNS = """int f(int a)
+{
+	int r = 0;
+
+	if (a) {
+		r = -22;
+		return r;
+	}
+	if (b)
+		goto out;
+	g();
+out:
+	h();
+	return r;
+}
+"""
+
+
+def test_a_jump_without_an_error_counts_for_little(tmp_path: Path) -> None:
+    """A return of the model's own error tells more than a jump to its label with nothing in hand."""
+    text = Text(tmp_path, RETURNS)
+    assert text.held("goto:out h", -22) == "7: returns -EINVAL / jumps to out"
+    # Where the model returns no error number, how far the text came decides.
+    assert text.held("goto:out h k") == "14: returns 0 / calls k()"
+
+
 def test_the_difference_that_comes_latest_is_told(tmp_path: Path) -> None:
     """Of ways that come as far, the one that does something says most, and the later line more."""
     text = "int f(int a)\n{\n\tif (a)\n\t\treturn 1;\n\tif (x(a))\n\t\th();\n\tk();\n\treturn 2;\n}\n"

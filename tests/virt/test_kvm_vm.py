@@ -91,9 +91,10 @@ def test_the_way_down_is_not_the_way_up_backwards() -> None:
     """kvm_destroy_vm() disables virtualization after kvm_arch_destroy_vm(), by hand from the C."""
     done = go("x86-svm", "load", "create-vm", "close-vm", cpus=1)
     assert calls(done.trace.steps[2].events or (), "kvm_destroy_vm") == [
-        "kvm_destroy_pm_notifier", "kvm_uevent_notify_change", "kvm_destroy_vm_debugfs", "kvm_arch_sync_events",
+        "kvm_destroy_pm_notifier", "kvm_uevent_notify_change", "kvm_destroy_vm_debugfs", "kvm_arch_sync_events", "list_del",
         "kvm_arch_pre_destroy_vm", "kvm_free_irq_routing", *["kfree"] * 4, "kvm_coalesced_mmio_free",
-        "mmu_notifier_unregister", "kvm_arch_destroy_vm", "kvm_destroy_devices", "cleanup_srcu_struct", "cleanup_srcu_struct", "kvm_arch_free_vm",
+        "mmu_notifier_unregister", "kvm_arch_destroy_vm", "kvm_destroy_devices",
+        *["kvm_free_memslots"] * 4, "cleanup_srcu_struct", "cleanup_srcu_struct", "kvm_arch_free_vm",
         "preempt_notifier_dec", "kvm_disable_virtualization", "mmdrop",
     ]  # fmt: skip
 
