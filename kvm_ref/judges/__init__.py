@@ -12,7 +12,7 @@ from kvm_ref.judges.errno_chain import errno_chain
 from kvm_ref.judges.error_set import error_set
 from kvm_ref.judges.finding import Finding
 from kvm_ref.judges.hardware_state import hardware_state
-from kvm_ref.judges.index import index
+from kvm_ref.judges.index import Index, index
 from kvm_ref.judges.label_order import label_order
 from kvm_ref.judges.leak import leak
 from kvm_ref.judges.lock_held import lock_held
@@ -22,6 +22,7 @@ from kvm_ref.judges.retry import retry
 from kvm_ref.judges.use_after_release import use_after_release
 from kvm_ref.judges.user_errno import user_errno
 from kvm_ref.judges.virtualization import virtualization
+from kvm_ref.judges.whole_trace import WholeTrace
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -51,25 +52,32 @@ _EACH_STEP = [judge for judge in JUDGES.values() if isinstance(judge, EachStep)]
 
 def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     """Return what all judges find, judge by judge."""
-    whole = trace.observed is None
-    # What is found in one step alone, by the judge; runs share steps, so most were looked at before.
-    alone: list[dict[EachStep, list[Finding]]] = []
-    for number, step in enumerate(trace.steps):
-        seen = index(step, vocabulary)
-        found = seen.alone.get((number, whole))
-        if found is None:
-            found = seen.alone[number, whole] = {}
-            for look in _EACH_STEP:
-                some = look.look(trace, number, seen)
-                if some:
-                    found[look] = some
-        if found:
-            alone.append(found)
+    seen = [index(step, vocabulary) for step in trace.steps]
+    alone = _alone(trace, seen)
     out: list[Finding] = []
     for judge in JUDGES.values():
-        if not isinstance(judge, EachStep):
+        if isinstance(judge, WholeTrace):
+            out += judge.look(trace, seen, vocabulary)
+        elif not isinstance(judge, EachStep):
             out += judge(trace, vocabulary)
         elif alone:
             for found in alone:
                 out += found.get(judge, ())
+    return out
+
+
+def _alone(trace: Trace, seen: list[Index]) -> list[dict[EachStep, list[Finding]]]:
+    # What is found in each step alone, by the judge; runs share steps, so most were looked at before.
+    whole = trace.observed is None
+    out = []
+    for number, one in enumerate(seen):
+        found = one.alone.get((number, whole))
+        if found is None:
+            found = one.alone[number, whole] = {}
+            for judge in _EACH_STEP:
+                some = judge.look(trace, number, one)
+                if some:
+                    found[judge] = some
+        if found:
+            out.append(found)
     return out

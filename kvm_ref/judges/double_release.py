@@ -8,16 +8,20 @@ variable still holds from an earlier life of the module.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kvm_ref.judges.finding import Finding, Place
-from kvm_ref.judges.index import resource_of
+from kvm_ref.judges.index import Index, resource_of
 from kvm_ref.judges.ledger import ledger
+from kvm_ref.judges.whole_trace import WholeTrace
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
-def double_release(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@WholeTrace
+def double_release(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
     """Find what is released without being held: released before, or never acquired."""
-    book = ledger(trace, vocabulary)
+    book = ledger(trace, vocabulary, seen)
     out = []
     for number, event, key, before in book.stale:
         resource = resource_of(key)

@@ -9,17 +9,19 @@ it sets stay set, and bits that it clears stay clear.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from kvm_ref.judges.finding import Finding, Place
-from kvm_ref.judges.index import Index, Register, index
+from kvm_ref.judges.index import Index, Register
+from kvm_ref.judges.whole_trace import WholeTrace
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
-def hardware_state(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@WholeTrace
+def hardware_state(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
     """Find registers that do not hold what they held before KVM touched them."""
-    seen = [index(step, vocabulary) for step in trace.steps]
     written = tuple([step for one in seen for step in _written(one)])
     return [] if None not in written and _restored(written) else _found(trace, seen)
 
@@ -66,7 +68,7 @@ def _restored(steps: tuple[_Written, ...]) -> bool:
     return True
 
 
-def _found(trace: Trace, seen: list[Index]) -> list[Finding]:
+def _found(trace: Trace, seen: Sequence[Index]) -> list[Finding]:
     out: list[Finding] = []
     original: dict[Register, Any] = {}
     now: dict[Register, tuple[int, Event]] = {}

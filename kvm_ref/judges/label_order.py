@@ -154,7 +154,10 @@ def label_order(trace: Trace, number: int, seen: Index) -> list[Finding]:
             elif jump.exit is None:
                 continue
             else:
+                # What is right where all options are set is right wherever.
                 options = _asked(facts, jump.label)
+                if _differs(facts, jump.label, jump.callees, options) is None:
+                    continue
                 differs = _differs(facts, jump.label, jump.callees, _set(seen, options))
                 if differs is None:
                     continue

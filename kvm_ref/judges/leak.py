@@ -8,19 +8,23 @@ acquired when a VM was created or /dev/kvm was opened.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kvm_ref.judges.finding import Finding, Place, user_of
 from kvm_ref.judges.index import Index, Key, resource_of
 from kvm_ref.judges.ledger import Ledger, ledger
 from kvm_ref.judges.nesting import nesting
 from kvm_ref.judges.net import Life
+from kvm_ref.judges.whole_trace import WholeTrace
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Step, Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
-def leak(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@WholeTrace
+def leak(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
     """Find what is still held after a failure or an unload, and what a failure gave up."""
-    book = ledger(trace, vocabulary)
+    book = ledger(trace, vocabulary, seen)
     loads: list[tuple[str, int]] = []
     known: set[tuple[int, int]] = set()
     opened: dict[str, list[int]] = {"vm": [], "dev": []}

@@ -11,6 +11,8 @@ sees some functions only; where it cannot know, the ledger gives the benefit of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kvm_ref.judges.index import Deed, Index, Key, index
 from kvm_ref.judges.net import Life, net_of
 from kvm_ref.trace import Event, Trace
@@ -36,7 +38,7 @@ class Ledger:
             without the trace showing it.
     """
 
-    def __init__(self, trace: Trace, vocabulary: Vocabulary, indexes: list[Index]) -> None:
+    def __init__(self, trace: Trace, vocabulary: Vocabulary, indexes: Sequence[Index]) -> None:
         self.indexes = indexes
         self.whole = trace.observed is None and trace.source.get("kind") == "model"
         self.after: list[dict[Key, Life]] = []
@@ -128,9 +130,9 @@ def _unseen(trace: Trace, vocabulary: Vocabulary) -> tuple[frozenset[str], froze
     return frozenset(f.releases for f in unseen), frozenset(f.acquires for f in unseen)
 
 
-def ledger(trace: Trace, vocabulary: Vocabulary) -> Ledger:
-    """Return the ledger of a trace, which is made once for all judges."""
-    indexes = [index(step, vocabulary) for step in trace.steps]
+def ledger(trace: Trace, vocabulary: Vocabulary, seen: Sequence[Index] | None = None) -> Ledger:
+    """Return the ledger of a trace, which is made once for all judges; `seen` are the indexes of its steps."""
+    indexes = [index(step, vocabulary) for step in trace.steps] if seen is None else seen
     known = trace.ledger
     if isinstance(known, Ledger) and known.indexes == indexes:
         return known

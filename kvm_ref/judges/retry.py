@@ -7,17 +7,20 @@ is loaded, is not built in, and that nobody uses. Unless another hypervisor hold
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 
 from kvm_ref.errno import EEXIST, ENOENT
 from kvm_ref.judges.finding import Finding, verbs_of
-from kvm_ref.judges.index import Index, index
+from kvm_ref.judges.index import Index
+from kvm_ref.judges.whole_trace import WholeTrace
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
-def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@WholeTrace
+def retry(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
     """Find loads and unloads that fail without a reason of their own, after an earlier failure."""
     out: list[Finding] = []
     loaded: list[str] = []
@@ -27,7 +30,7 @@ def retry(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     for number, step in enumerate(trace.steps):
         if len(step.verbs) > 1 or step.results == [None]:
             return out
-        verb, argument, injected = _asked(index(step, vocabulary))
+        verb, argument, injected = _asked(seen[number])
         result = step.results[0] or 0
         bad = failed and not injected and result < 0
         if (bad and verb == "load" and -result != EEXIST and not foreign) or (

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kvm_ref.judges.finding import Finding, Place
-from kvm_ref.judges.index import resource_of
+from kvm_ref.judges.index import Index, resource_of
 from kvm_ref.judges.ledger import ledger
+from kvm_ref.judges.whole_trace import WholeTrace
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
 
-def use_after_release(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@WholeTrace
+def use_after_release(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
     """Find what is used after it was released."""
-    book = ledger(trace, vocabulary)
+    book = ledger(trace, vocabulary, seen)
     out = []
     for number, event, key, (life, when, release) in book.used:
         resource = resource_of(key)

@@ -9,13 +9,14 @@ load; and once the machine has shut down it is on nowhere.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import attrs
 
 from kvm_ref.judges.finding import Finding, verbs_of
-from kvm_ref.judges.index import Index, index
+from kvm_ref.judges.index import Index
+from kvm_ref.judges.whole_trace import WholeTrace
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -49,7 +50,8 @@ class _State(NamedTuple):
     shut_down: bool
 
 
-def virtualization(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
+@WholeTrace
+def virtualization(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
     """Find CPUs that are on or off against the rule, and counts that are wrong.
 
     A kernel's log does not show all that this takes, so it is not judged; nor is an architecture whose
@@ -66,11 +68,10 @@ def virtualization(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     known: set[str] = set()
     for number, step in enumerate(trace.steps):
         # Runs share steps, and what follows from a step is the same on all machines in one state.
-        seen = index(step, vocabulary)
-        judged = seen.found.get(state)
+        judged = seen[number].found.get(state)
         if judged is None:
             verbs = tuple(zip(step.verbs, step.results, strict=True))
-            judged = seen.found[state] = _judged(state, _told(seen), verbs)
+            judged = seen[number].found[state] = _judged(state, _told(seen[number]), verbs)
         state, wrong = judged
         if wrong is None:
             break
