@@ -101,13 +101,7 @@ class Reached:
         every: dict[str, None] = {}
         for facts in self._functions():
             every.update(dict.fromkeys(_labels(facts)))
-            # What declares no error has one way out; its text need not be read for that.
-            ways = (
-                [way.name for way in facts.exits if way.kind != "goto"]
-                if facts.errnos
-                else [f"{facts.name}:0"]
-            )
-            every.update(dict.fromkeys(ways))
+            every.update(dict.fromkeys(way.name for way in facts.exits if way.kind != "goto"))
         return list(every)
 
     def _functions(self) -> Iterator[Facts]:
