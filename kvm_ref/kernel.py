@@ -65,6 +65,12 @@ class Resource:
         return self.id
 
 
+class Operations:
+    """A table of functions that is filled in once and for all, as C's ``const struct kvm_x86_ops``."""
+
+    __slots__ = ()
+
+
 class Commit:
     """An upstream commit that changes a path: a switch of the machine.
 
