@@ -64,7 +64,7 @@ class Snapshots:
         unpickler.memo = self._read.memo
         statics, lasting = unpickler.load()
         k.clear()
-        k.update(statics)
+        k.update(zip(map(type, statics), statics, strict=True))
         for name, value in zip(LASTING, lasting, strict=True):
             setattr(k, name, value)
 
@@ -86,4 +86,5 @@ def constants_of(k: Kernel) -> list[object]:
 
 
 def _state(k: Kernel) -> object:
-    return [(statics, k[statics]) for statics in sorted(k, key=_NAME)], _LASTING(k)
+    # The class of each says which it is.
+    return list(map(k.__getitem__, sorted(k, key=_NAME))), _LASTING(k)
