@@ -53,7 +53,8 @@ def pointer(value: object) -> str:
 
 # One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
 # time of a traced call. It is written with stand-ins, so that functions of one shape share what the
-# compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`.
+# compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`, VALUE for
+# what it returns if it returns nothing.
 # The interpreter appends to what it knows for a list without a call.
 _WRAPPER = """
 def traced({params}):
@@ -115,7 +116,7 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
     stand_in = {p: f"ARG{n}" if n and alike else p for n, p in enumerate(params)}
     points = annotation not in ("None", "int", "bool")
     if annotation == "None":
-        value = "0" if facts.errnos else "None"
+        value = '"VALUE"'
     elif not points:
         value = "+r"
     else:
@@ -156,10 +157,13 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     # A copy of the code: the interpreter adapts code to the names that it finds at run time.
-    return _spelt(_code(source), {**{s: p for p, s in stand_in.items()}, "NAME": facts.name})
+    nothing = 0 if facts.errnos else None
+    return _spelt(
+        _code(source), {**{s: p for p, s in stand_in.items()}, "NAME": facts.name, "VALUE": nothing}
+    )
 
 
-def _spelt(code: CodeType, names: dict[str, str]) -> CodeType:
+def _spelt(code: CodeType, names: dict[str, Any]) -> CodeType:
     # A copy of the code with names for its stand-ins; those of keys may be in a tuple.
     constants = []
     for constant in code.co_consts:
