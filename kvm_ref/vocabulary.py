@@ -89,7 +89,7 @@ class Facts:
     @property
     def file(self) -> str:
         """The kernel file that the function is in: as its docstring says, or else its module's."""
-        own = _FILE.search(self.function.__doc__ or "")
+        own = re.search(_FILE, self.function.__doc__ or "")
         return own[1] if own else mirrored(self.module)
 
     @property
@@ -118,7 +118,7 @@ def mirrored(module: str) -> str:
     return words[1].rstrip(":.,") if len(words) > 1 and words[0] == "Mirrors" else ""
 
 
-_FILE = re.compile(r"(?:\(|Source: )((?:[\w-]+/)+[\w-]+\.[chS])\b")
+_FILE = r"(?:\(|Source: )((?:[\w-]+/)+[\w-]+\.[chS])\b"
 _DECLARED: dict[str, list[Facts]] = {}
 
 
