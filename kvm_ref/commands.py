@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -19,7 +18,6 @@ from kvm_ref import report, text
 from kvm_ref.backend import Backend
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
-from kvm_ref.judged import judge
 from kvm_ref.linux.module import find, resolve
 from kvm_ref.matrix import VERBS, Matrix
 from kvm_ref.matrix import run as run_matrix
@@ -29,10 +27,12 @@ from kvm_ref.plans import scenarios
 from kvm_ref.scenario import Scenario, commits_of
 from kvm_ref.scenario import check as check_scenario
 from kvm_ref.scenario import run as run_scenario
-from kvm_ref.scenarios import Named, named
 from kvm_ref.trace import Trace, load
 from kvm_ref.verbs import parse_verb
 from kvm_ref.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from kvm_ref.scenarios import Named
 
 MAX_JOBS = 256
 
@@ -43,6 +43,8 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _print_json(data: object) -> None:
+    import json
+
     json.dump(data, sys.stdout, indent=1)
     print()
 
@@ -126,6 +128,8 @@ def _named(args: argparse.Namespace) -> Named | None:
     # Have the verbs and parameters of a scenario by name stand where the user's would.
     if not args.scenario:
         return None
+    from kvm_ref.scenarios import named
+
     chosen = named(args.scenario)
     if args.verbs:
         raise Misuse(f"give either verbs or --scenario {args.scenario}, not both")
@@ -136,6 +140,8 @@ def _named(args: argparse.Namespace) -> Named | None:
 
 def run(args: argparse.Namespace) -> int:
     """Run verbs on one machine; status 1 if a judge found something or a fault never fired."""
+    from kvm_ref.judged import judge
+
     chosen = _named(args)
     if not args.verbs:
         raise Misuse("nothing to do: give verbs, as in kvm-ref run load unload, or --scenario NAME")
@@ -222,6 +228,8 @@ def _run_matrix(args: argparse.Namespace, bases: Sequence[Scenario], *, edges: b
 
 def _matrix_as(form: str, done: Matrix, *, colour: bool) -> Iterable[str]:
     if form == "json":
+        import json
+
         return [json.dumps(done.to_json(), indent=1)]
     if form == "ktap":
         return report.ktap(done)

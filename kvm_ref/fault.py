@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from kvm_ref.trace import Event
     from kvm_ref.vocabulary import Facts, Vocabulary
 
-_SPEC = re.compile(
-    r"(?P<function>[A-Za-z_]\w*)(?:#(?P<nth>[0-9]{1,9}))?(?:@(?P<cpu>[0-9]{1,9}))?(?:=(?P<errno>\w+))?"
-)
+_SPEC = r"(?P<function>[A-Za-z_]\w*)(?:#(?P<nth>[0-9]{1,9}))?(?:@(?P<cpu>[0-9]{1,9}))?(?:=(?P<errno>\w+))?"
 _STATES = {s.name for s in SystemState}
 
 
@@ -95,7 +93,7 @@ def parse(text: str) -> Fault:
     Raises:
         Misuse: the text has another form, or the errno is unknown.
     """
-    match = _SPEC.fullmatch(text)
+    match = re.fullmatch(_SPEC, text)
     if not match:
         raise Misuse(f"malformed fault {text!r}: expected FUNCTION[#NTH][@CPU][=ERRNO]")
     nth = int(match["nth"] or 1)

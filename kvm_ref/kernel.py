@@ -10,6 +10,7 @@ be made, copied and run side by side.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
@@ -65,6 +66,12 @@ class Resource:
         return self.id
 
 
+class Operations:
+    """A table of functions that is filled in once and for all, as C's ``const struct kvm_x86_ops``."""
+
+    __slots__ = ()
+
+
 class Commit:
     """An upstream commit that changes a path: a switch of the machine.
 
@@ -115,6 +122,17 @@ else:
             statics = self[key] = key()
             statics.at_boot(self)
             return statics
+
+
+# The ids of things with a number, and their numbers; the same few are asked for again and again.
+@functools.cache
+def _numbered(name: str, n: int) -> str:
+    return name if n == 1 else intern(f"{name}#{n}")
+
+
+@functools.cache
+def _number(name: str, id: str | int) -> int:
+    return int(str(id)[len(name) + 1 :] or 1)
 
 
 class Kernel(_StaticsByClass):
@@ -220,7 +238,7 @@ class Kernel(_StaticsByClass):
             n = heappop(freed)
         else:
             n = self.highest[name] = highest + 1
-        id = name if n == 1 else intern(f"{name}#{n}")
+        id = _numbered(name, n)
         live[id] = name
         return id
 
@@ -229,7 +247,7 @@ class Kernel(_StaticsByClass):
         name = self.live.pop(id, None)
         if name is not None and name in self.highest:
             freed = self.freed.setdefault(name, [])
-            heappush(freed, int(str(id)[len(name) + 1 :] or 1))
+            heappush(freed, _number(name, id))
             if len(freed) == self.highest[name]:
                 del self.freed[name], self.highest[name]
 

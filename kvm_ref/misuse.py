@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -20,6 +19,9 @@ def unreadable(error: Exception) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``: did you mean X?`` for the known name nearest to `word`, or the names there are."""
+    # Who makes no mistake need not wait for it.
+    import difflib
+
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import copyreg
 import functools
 from collections.abc import Callable, Iterable
+from types import CodeType, FunctionType
 from typing import Any
 
 Reducer = Callable[[Any], tuple[Any, ...]]
 
-# An instance that lacks one of its attributes is left to pickle.
+# Classes with as many slots share what the compiler made; PLACE1 and so on stand for their names. An
+# instance that lacks one of its attributes is left to pickle.
 _SOURCE = """
 def fill(instance, values):
     ({places},) = values
@@ -72,5 +74,16 @@ def _made(of: type) -> dict[str, Any] | None:
     if not names:
         return None
     made: dict[str, Any] = {"NEW": copyreg.__newobj__, "CLASS": (of,)}  # type: ignore[attr-defined]
-    exec(_SOURCE.format(places=", ".join(f"instance.{name}" for name in names)), made)
+    stand_in = {f"PLACE{n}": name for n, name in enumerate(names, 1)}
+    for code in _codes(len(names)):
+        spelt = code.replace(co_names=tuple(stand_in.get(name, name) for name in code.co_names))
+        made[code.co_name] = FunctionType(spelt, made)
     return made
+
+
+@functools.cache
+def _codes(count: int) -> list[CodeType]:
+    # The code of both functions for a class with so many slots.
+    places = ", ".join(f"instance.PLACE{n}" for n in range(1, count + 1))
+    source = _SOURCE.format(places=places)
+    return [code for code in compile(source, "<slotted>", "exec").co_consts if isinstance(code, CodeType)]

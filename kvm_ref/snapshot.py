@@ -2,8 +2,9 @@
 """Snapshots of a machine: bytes that say all that decides what it does next.
 
 Equal bytes, equal future; that is, of machines with the same settings, or that never ask for those
-that differ. Neither the log nor the faults are in it. Classes and functions, of which a snapshot
-would be full, are constants: they are looked up once, and a snapshot refers to them by number.
+that differ. Neither the log nor the faults are in it. Classes, functions and tables of functions, of
+which a snapshot would be full, are constants: they are looked up once, and a snapshot refers to them by
+number.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from enum import Enum
 from operator import attrgetter
 from types import FunctionType
 
-from kvm_ref.kernel import LASTING, Kernel
+from kvm_ref.kernel import LASTING, Kernel, Operations
 from kvm_ref.slotted import reducers
 
 # The last protocol in which each object is numbered explicitly where it is written.
 _PROTOCOL = 3
 # What never changes.
-_CONSTANT = (type, FunctionType, Enum, str)
+_CONSTANT = (type, FunctionType, Operations, Enum, str)
 _NAME = attrgetter("__qualname__")
 _LASTING = attrgetter(*LASTING)
 
@@ -63,7 +64,7 @@ class Snapshots:
         unpickler.memo = self._read.memo
         statics, lasting = unpickler.load()
         k.clear()
-        k.update(statics)
+        k.update(zip(map(type, statics), statics, strict=True))
         for name, value in zip(LASTING, lasting, strict=True):
             setattr(k, name, value)
 
@@ -85,4 +86,5 @@ def constants_of(k: Kernel) -> list[object]:
 
 
 def _state(k: Kernel) -> object:
-    return [(statics, k[statics]) for statics in sorted(k, key=_NAME)], _LASTING(k)
+    # The class of each says which it is.
+    return list(map(k.__getitem__, sorted(k, key=_NAME))), _LASTING(k)

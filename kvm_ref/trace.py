@@ -10,7 +10,6 @@ function, args, value``. Kinds: ``enter``, ``exit``, ``inject``, ``goto``, ``loc
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -136,6 +135,8 @@ def load(text: str, name: str = "trace") -> Trace:
     Raises:
         TraceError: the text is cut off, is no JSON, or has another format; `name` is in the message.
     """
+    import json
+
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:

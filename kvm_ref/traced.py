@@ -12,7 +12,8 @@ anything else   a pointer: ``"ptr"``, ``"NULL"`` or ``"ERR_PTR(-12)"``
 Only a function whose annotation names ErrPtr can return one.
 
 A wrapper is made as source text, because it runs at every call: it takes just the parameters that
-its function has, and does only what the function's facts ask for.
+its function has, and does only what the function's facts ask for. As a run needs few of all there are,
+a wrapper is written when it is called first.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def pointer(value: object) -> str:
 
 # One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
 # time of a traced call. It is written with stand-ins, so that functions of one shape share what the
-# compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`.
+# compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`, VALUE for
+# what it returns if it returns nothing.
 # The interpreter appends to what it knows for a list without a call.
 _WRAPPER = """
 def traced({params}):
@@ -77,8 +79,33 @@ def traced({params}):
 """
 
 
+# What each wrapper does when it is called first.
+_UNWRITTEN = """
+def traced(*args, **named):
+    traced.__code__ = written(FACTS, ARGS)
+    return traced(*args, **named)
+"""
+
+
 def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
     """Wrap a function of the model; `args` are the parameters to record in the ``enter`` event."""
+    names: dict[str, Any] = {
+        "FACTS": facts,
+        "ARGS": args,
+        "FN": facts.function,
+        "ErrPtr": ErrPtr,
+        "KernelError": KernelError,
+        "ident": ident,
+        "pointer": pointer,
+        "written": _written,
+    }
+    defaults = facts.function.__defaults__
+    wrapper = names["traced"] = FunctionType(_code(_UNWRITTEN), names, "traced", defaults)
+    return wrapper
+
+
+def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
+    # The code of a function's wrapper.
     function = facts.function
     obj = facts.obj
     types = {n: getattr(t, "__name__", str(t)) for n, t in function.__annotations__.items()}
@@ -89,7 +116,7 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
     stand_in = {p: f"ARG{n}" if n and alike else p for n, p in enumerate(params)}
     points = annotation not in ("None", "int", "bool")
     if annotation == "None":
-        value = "0" if facts.errnos else "None"
+        value = '"VALUE"'
     elif not points:
         value = "+r"
     else:
@@ -129,21 +156,14 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         gone='k.gone(events[-1][3]["obj"])\n    ' if facts.releases else "",
         config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
     )
-    names: dict[str, Any] = {
-        "FACTS": facts,
-        "FN": function,
-        "ErrPtr": ErrPtr,
-        "KernelError": KernelError,
-        "ident": ident,
-        "pointer": pointer,
-    }
     # A copy of the code: the interpreter adapts code to the names that it finds at run time.
-    code = _spelt(_code(source), {**{s: p for p, s in stand_in.items()}, "NAME": facts.name})
-    wrapper = names["traced"] = FunctionType(code, names, "traced", function.__defaults__)
-    return wrapper
+    nothing = 0 if facts.errnos else None
+    return _spelt(
+        _code(source), {**{s: p for p, s in stand_in.items()}, "NAME": facts.name, "VALUE": nothing}
+    )
 
 
-def _spelt(code: CodeType, names: dict[str, str]) -> CodeType:
+def _spelt(code: CodeType, names: dict[str, Any]) -> CodeType:
     # A copy of the code with names for its stand-ins; those of keys may be in a tuple.
     constants = []
     for constant in code.co_consts:

@@ -89,7 +89,7 @@ class Facts:
     @property
     def file(self) -> str:
         """The kernel file that the function is in: as its docstring says, or else its module's."""
-        own = _FILE.search(self.function.__doc__ or "")
+        own = re.search(_FILE, self.function.__doc__ or "")
         return own[1] if own else mirrored(self.module)
 
     @property
@@ -118,7 +118,7 @@ def mirrored(module: str) -> str:
     return words[1].rstrip(":.,") if len(words) > 1 and words[0] == "Mirrors" else ""
 
 
-_FILE = re.compile(r"(?:\(|Source: )((?:[\w-]+/)+[\w-]+\.[chS])\b")
+_FILE = r"(?:\(|Source: )((?:[\w-]+/)+[\w-]+\.[chS])\b"
 _DECLARED: dict[str, list[Facts]] = {}
 
 
@@ -210,13 +210,13 @@ class Vocabulary(Mapping[str, Facts]):
 
     def __init__(self, prefixes: Iterable[str] = ()) -> None:
         self._prefixes = tuple(prefixes)
-        accepted = ("kvm_ref", *self._prefixes)
+        accepted = tuple(f"{prefix}." for prefix in ("kvm_ref", *self._prefixes))
         # Where the backend brings a function of its own, the weak one of that name is not linked.
         self._facts = {
             name: facts
             for name, declared in sorted(_DECLARED.items())
             for facts in sorted(declared, key=lambda facts: not facts.module.startswith("kvm_ref."))
-            if any(facts.module == p or facts.module.startswith(p + ".") for p in accepted)
+            if f"{facts.module}.".startswith(accepted)
         }
         symbols: dict[str, list[Facts]] = {}
         for facts in self._facts.values():

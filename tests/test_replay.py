@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -13,7 +13,7 @@ from bare_machine import Bare, bare
 from kvm_ref import backend as backends
 from kvm_ref.errno import Errno
 from kvm_ref.fault import Fault
-from kvm_ref.kernel import Kernel, KernelBug, SystemState
+from kvm_ref.kernel import Kernel, KernelBug, Operations, Statics, SystemState
 from kvm_ref.linux.module import Module
 from kvm_ref.linux.printk import BUG_ON, pr_info
 from kvm_ref.matrix import VERBS
@@ -169,6 +169,34 @@ def test_equal_numbers_of_different_kinds_stay_what_they_are() -> None:
     assert before != snapshots.take(other)
     snapshots.restore(other, before)
     assert type(other.registers[0, "X"]) is Errno
+
+
+@attrs.frozen
+class table(Operations):
+    """Operations of which there is one table."""
+
+    call: Callable[[Kernel], None]
+
+
+class Holder(Statics):
+    """Refers to the table."""
+
+    __slots__ = ("ops",)
+
+    def __init__(self) -> None:
+        self.ops: table | None = None
+
+
+def test_a_table_of_operations_is_never_copied() -> None:
+    """A machine that was put back refers to the table itself, as the kernel's pointer does."""
+    k = bare()
+    k[Holder].ops = ops = table(loads)
+    snapshots = Snapshots(constants_of(k))
+    before = snapshots.take(k)
+    k[Holder].ops = None
+    assert snapshots.take(k) != before
+    snapshots.restore(k, before)
+    assert k[Holder].ops is ops
 
 
 def grows(k: Kernel) -> None:

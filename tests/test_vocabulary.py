@@ -7,8 +7,12 @@ import pickle
 import subprocess
 import sys
 
+from bare_machine import bare, errno_of, seen
+
 from kvm_ref import backend as backends
-from kvm_ref.vocabulary import NULL, Vocabulary
+from kvm_ref.errno import EIO, KernelError
+from kvm_ref.kernel import Kernel
+from kvm_ref.vocabulary import NULL, Vocabulary, kernel_function
 
 
 def test_each_backend_has_its_own_words() -> None:
@@ -44,6 +48,30 @@ def test_a_vocabulary_can_be_handed_to_another_process() -> None:
     assert words != Vocabulary(("arch.x86",))
     assert {words: 1}[words] == 1
     assert repr(NULL) == "NULL"
+
+
+@kernel_function(fails=EIO, args=("size",))
+def takes(k: Kernel, size: int, more: int = 3) -> int:
+    """Return the sum, but fail for a negative size."""
+    if size < 0:
+        raise KernelError(EIO)
+    return size + more
+
+
+def test_the_first_call_is_like_any_other() -> None:
+    """A wrapper that is not yet written takes defaults and keywords, and leaves the same events."""
+    k = bare()
+    assert (takes(k, 1), takes(k, 1)) == (4, 4)
+    assert seen(k) == ["init >takes", "init <takes 4"] * 2
+    assert k.events[:2] == k.events[2:]
+    again = kernel_function(fails=EIO, args=("size",))(takes.__wrapped__)  # type: ignore[attr-defined]
+    assert again(k, more=1, size=2) == again(k, more=1, size=2) == 3
+    assert k.events[4:6] == k.events[6:]
+    fails = kernel_function(fails=EIO)(takes.__wrapped__)  # type: ignore[attr-defined]
+    k.record()
+    assert [errno_of(lambda: fails(k, -1)) for _ in range(2)] == [EIO, EIO]
+    assert k.events[:2] == k.events[2:]
+    assert k.events[1][4] == -5  # EIO (include/uapi/asm-generic/errno-base.h)
 
 
 def test_a_vocabulary_is_whole_whoever_asks_first() -> None:

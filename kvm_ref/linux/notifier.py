@@ -41,7 +41,7 @@ class notifier_block:
 
 
 class Notifiers(Statics):
-    """The chains of the kernel, by name."""
+    """The chains of the kernel, by name; one that is empty is not among them."""
 
     __slots__ = ("chains",)
 
@@ -51,19 +51,24 @@ class Notifiers(Statics):
 
 def notifier_chain_register(k: Kernel, chain: str, nb: notifier_block) -> None:
     """Add `nb` to `chain`; -EEXIST if it is there (kernel/notifier.c)."""
-    blocks = k[Notifiers].chains.setdefault(chain, [])
+    chains = k[Notifiers].chains
+    blocks = chains.get(chain, [])
     if any(b.name == nb.name for b in blocks):
         raise KernelError(EEXIST)
-    blocks.append(nb)
+    chains[chain] = [*blocks, nb]
 
 
 def notifier_chain_unregister(k: Kernel, chain: str, nb: notifier_block) -> None:
     """Take `nb` off `chain`; -ENOENT if it is not there (kernel/notifier.c)."""
-    blocks = k[Notifiers].chains.setdefault(chain, [])
+    chains = k[Notifiers].chains
+    blocks = chains.get(chain, [])
     kept = [b for b in blocks if b.name != nb.name]
     if len(kept) == len(blocks):
         raise KernelError(ENOENT)
-    k[Notifiers].chains[chain] = kept
+    if kept:
+        chains[chain] = kept
+    else:
+        del chains[chain]
 
 
 @kernel_function(fails=EEXIST, acquires="notifier", obj="nb", args=("nh",))

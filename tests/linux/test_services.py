@@ -129,6 +129,18 @@ def test_a_notifier_is_on_a_chain_once() -> None:
     assert errno_of(lambda: notifier.notifier_chain_unregister(k, "chain", block)) == ENOENT
 
 
+def test_a_chain_that_is_empty_again_leaves_nothing() -> None:
+    """In C the head of a chain is NULL then, as it was at boot (kernel/notifier.c); the others stay on."""
+    k, one, other = bare(), notifier.notifier_block("one"), notifier.notifier_block("other")
+    chains = k[notifier.Notifiers].chains
+    notifier.notifier_chain_register(k, "chain", one)
+    notifier.notifier_chain_register(k, "chain", other)
+    notifier.notifier_chain_unregister(k, "chain", one)
+    assert chains == {"chain": [other]}
+    notifier.notifier_chain_unregister(k, "chain", other)
+    assert chains == {}
+
+
 def _syscore(k: Kernel, name: str, ran: list[str], fails: bool = False) -> syscore_ops.syscore:
     def suspend(k: Kernel) -> None:
         ran.append(f"suspend {name}")

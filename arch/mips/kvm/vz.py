@@ -48,13 +48,13 @@ from arch.mips.kernel.mipsregs import (
 from arch.mips.kvm.tlb import kvm_vz_local_flush_guesttlb_all, kvm_vz_local_flush_roottlb_all_guests
 from arch.mips.mm.tlb_r4k import local_flush_tlb_all
 from kvm_ref.errno import EINVAL, ENODEV, KernelError
-from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.kernel import Kernel, Operations, Statics
 from kvm_ref.linux.printk import WARN_ON, pr_info
 from kvm_ref.vocabulary import kernel_function
 
 
 @attrs.frozen
-class kvm_mips_callbacks:
+class kvm_mips_callbacks(Operations):
     """The operations that loading and unloading call (asm/kvm_host.h)."""
 
     enable_virtualization_cpu: Callable[[Kernel], None]

@@ -39,7 +39,7 @@ from arch.x86.kvm.user_return import (
     kvm_user_return_msr_cpu_online,
 )
 from kvm_ref.errno import EEXIST, EIO, ENOMEM, EOPNOTSUPP, Errno, KernelError
-from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.kernel import Kernel, Operations, Statics
 from kvm_ref.linux.cpu import cpuhp_remove_state_nocalls
 from kvm_ref.linux.cpuhotplug import CPUHP_AP_X86_KVM_CLK_ONLINE
 from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
@@ -58,7 +58,7 @@ PAT_WRITE_BACK = 6
 
 
 @attrs.frozen
-class kvm_x86_ops:
+class kvm_x86_ops(Operations):
     """A vendor's operations, of those that are called without a vCPU (asm/kvm_host.h).
 
     Where the C has the size of a VM's structure, `vm_size` is the part of it that is x86's.

@@ -12,14 +12,14 @@ from collections.abc import Callable
 import attrs
 
 from kvm_ref.errno import EINVAL, ENOMEM, KernelError
-from kvm_ref.kernel import Kernel
+from kvm_ref.kernel import Kernel, Operations
 from kvm_ref.linux.gfp import pages
 from kvm_ref.linux.slab import kmemory
 from kvm_ref.vocabulary import kernel_function
 
 
 @attrs.frozen
-class kvm_pgtable_mm_ops:
+class kvm_pgtable_mm_ops(Operations):
     """Where page tables get their pages from."""
 
     zalloc_page: Callable[[Kernel], pages | None]

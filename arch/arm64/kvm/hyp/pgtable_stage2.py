@@ -8,14 +8,14 @@ from collections.abc import Callable
 import attrs
 
 from kvm_ref.errno import ENOMEM, KernelError
-from kvm_ref.kernel import Kernel
+from kvm_ref.kernel import Kernel, Operations
 from kvm_ref.linux.gfp import pages
 from kvm_ref.linux.slab import kmemory
 from kvm_ref.vocabulary import kernel_function
 
 
 @attrs.frozen
-class stage2_mm_ops:
+class stage2_mm_ops(Operations):
     """Where the first level gets its pages from (struct kvm_pgtable_mm_ops)."""
 
     zalloc_pages_exact: Callable[[Kernel], pages | None]
