@@ -7,6 +7,7 @@ misuse.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -244,6 +245,14 @@ def parse_verb(text: str) -> tuple[Verb, str | None]:
     if (equals and not argument) or (not equals and verb.takes and not verb.takes.startswith("[")):
         raise Misuse(f"verb {name} takes {verb.takes}, as in {name}={_EXAMPLES[verb.takes]}")
     return verb, argument or None
+
+
+@functools.lru_cache(maxsize=256)
+def needs(backend: Backend, text: str) -> tuple[str, ...]:
+    """Return the modules that a verb loads before the one that it is about, unless they are loaded."""
+    verb, argument = parse_verb(text)
+    chain = _chain(backend, argument) if verb.does is modprobe else []
+    return tuple(module.name for module in chain[:-1])
 
 
 def check_verb(text: str, backend: Backend, possible: Sequence[int]) -> None:
