@@ -2,14 +2,14 @@
 """Blanks: variables whose values are left out of the state of a machine.
 
 A module that stays loaded keeps its variables, and what one life left in them hardly ever matters to the
-next one, which sets them before it asks for them. With a blank in its place a value cannot be asked
-for: who tries gets an AttributeError. Who does not does the same whatever the value is.
+next one, which sets them before it asks for them. While a value is blank it is noticed if anybody
+asks for it. What never does is the same whatever the value is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Never
+from collections.abc import Callable, Iterator
+from typing import Any, Never, TypeVar
 
 import attrs
 
@@ -18,13 +18,17 @@ from kvm_ref.linux.module import Modules
 from kvm_ref.linux.percpu import PerCpu
 from kvm_ref.slotted import slots_of
 
+T = TypeVar("T")
 
-class _Blank(PerCpu[Any]):
-    # A per-CPU variable of which only those CPUs have a value that were given one.
+
+class _Partial(PerCpu[Any]):
+    # A per-CPU variable that is blank but for the CPUs that were given a value.
     __slots__ = ()
 
-    def __missing__(self, cpu: int) -> Never:
-        raise AttributeError(f"the value of CPU {cpu} is blank")
+
+# What can be done with a per-CPU variable but for one CPU that has a value.
+_ASKS = {"__missing__", *vars(dict)} - {*vars(object), "__getitem__", "__setitem__"}
+_NONE = object()
 
 
 @attrs.frozen
@@ -34,11 +38,16 @@ class _Place:
     names: tuple[str, ...]
 
     def holder(self, k: Kernel) -> Any:
-        # What has the last name, or None.
+        # What has the last of the names, or None.
         holder: Any = k.get(self.of)
         for name in self.names[:-1]:
             holder = getattr(holder, name, None)
         return holder
+
+    def found(self, k: Kernel) -> tuple[Any, Any]:
+        # The same, and its value; _NONE if that is blank or not there.
+        holder = self.holder(k)
+        return holder, getattr(holder, self.names[-1], _NONE)
 
 
 class Blanks:
@@ -54,35 +63,78 @@ class Blanks:
         self._places = [
             _Place(of, names) for of in self._own for names in _differing(k[of], other[of], seen)
         ]
+        self._asking: dict[type, type] = {}
+        self._asked = False
 
     def make(self, k: Kernel) -> bool:
-        """Leave out their values, and say whether there was any."""
+        """Make these variables blank, and say whether there are any."""
         for of in self._own:
             if of.module in k[Modules].loaded:
-                # The variables are there, though nobody may have asked for them yet.
+                # They are there, though nobody may have asked for them yet.
                 k[of]
         made = False
         for place in self._places:
-            holder = place.holder(k)
-            value = getattr(holder, place.names[-1], None)
+            holder, value = place.found(k)
             if isinstance(value, PerCpu):
                 value.clear()
-                value.__class__ = _Blank
-            elif holder is not None:
+                _turn(value, _Partial)
+            elif value is not _NONE:
                 delattr(holder, place.names[-1])
-            made = made or holder is not None
+            made = made or value is not _NONE
         return made
 
     def left(self, k: Kernel) -> bool:
-        """Say whether any value is left out still."""
+        """Say whether any is blank still."""
         for place in self._places:
-            holder = place.holder(k)
-            value = getattr(holder, place.names[-1], _Blank) if holder is not None else None
-            if isinstance(value, _Blank) and value.keys() >= set(k.possible):
-                value.__class__ = PerCpu
-            elif value is _Blank or isinstance(value, _Blank):
+            holder, value = place.found(k)
+            if isinstance(value, _Partial) and value.keys() >= set(k.possible):
+                _turn(value, PerCpu)
+            elif isinstance(value, _Partial) or (holder is not None and value is _NONE):
                 return True
         return False
+
+    def run(self, k: Kernel, does: Callable[[], T]) -> T | None:
+        """Run something on a machine with blanks, and return what it gives; None if it asked for one."""
+        self._asked = False
+        changed = {}
+        for place in self._places:
+            holder, value = place.found(k)
+            one = value if isinstance(value, _Partial) else holder if value is _NONE else None
+            if one is not None:
+                changed[id(one)] = one, type(one)
+        for one, of in changed.values():
+            _turn(one, self._asking_of(of))
+        try:
+            done = does()
+        except AttributeError:
+            if not self._asked:
+                raise
+        finally:
+            for one, of in changed.values():
+                _turn(one, of)
+        return None if self._asked else done
+
+    def _asking_of(self, of: type) -> type:
+        # The same class, but that who asks for what is blank is noticed.
+        if of in self._asking:
+            return self._asking[of]
+
+        def asked(*args: object) -> Never:
+            self._asked = True
+            raise AttributeError("this value is blank")
+
+        def lacks(holder: object, name: str) -> Never:
+            if name in (slots_of(of) or ()):
+                asked()
+            raise AttributeError(name=name, obj=holder)
+
+        methods = dict.fromkeys(_ASKS, asked) if of is _Partial else {"__getattr__": lacks}
+        made = self._asking[of] = type(of.__name__, (of,), {"__slots__": (), **methods})
+        return made
+
+
+def _turn(one: Any, of: type) -> None:
+    one.__class__ = of
 
 
 def _differing(one: object, other: object, seen: set[int]) -> Iterator[tuple[str, ...]]:

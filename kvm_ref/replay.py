@@ -19,7 +19,7 @@ from kvm_ref.fault import Fault, arm
 from kvm_ref.kernel import Statics
 from kvm_ref.scenario import Scenario, machine, perform, record
 from kvm_ref.snapshot import Snapshots, constants_of
-from kvm_ref.trace import Step, Trace
+from kvm_ref.trace import Event, Step, Trace
 from kvm_ref.verbs import needs
 from kvm_ref.vocabulary import Vocabulary
 
@@ -98,8 +98,8 @@ class Replay:
         return done
 
     def _look_up(self, state: _State, verb: str, faults: tuple[Fault, ...]) -> _Done:
-        # What a verb does with blanks it does in all states that differ only by these. Where it asks for
-        # one without a fault, it mostly does so with one.
+        # What a verb does with blanks it does in all states that differ only by these. One that asks for a
+        # blank without a fault is likely to do so with one.
         blank = self._blank(state)
         if not blank or blank is state or (faults and self._known_of(blank, verb, ()).asked_blank):
             return self._known_of(state, verb, faults)
@@ -144,11 +144,12 @@ class Replay:
         if state.made:
             after = self._known_of(*state.made).after
             assert after
+            self._put(after)
             state.snapshot, state.made = after.snapshot, None
-        if state is not self._now:
+        elif state is not self._now:
             assert state.snapshot
             self._snapshots.restore(self._k, state.snapshot)
-            self._now = state
+        self._now = state
 
     def _taken(self) -> _State:
         # The state that the machine is in.
@@ -158,7 +159,10 @@ class Replay:
     def _modprobe(self, state: _State, verb: str, faults: tuple[Fault, ...]) -> _Done | None:
         # A verb that loads one module after the other, in parts: the last one may do in this state what it
         # does in others. None if there is but one, or if a fault may fall into the others.
-        at, events, log, asked = state, [], [], {}
+        at = state
+        events: list[Event] = []
+        log: list[str] = []
+        asked: dict[str, str | None] = {}
         for name in needs(self._k.arch, verb):
             done = self._step(at, f"load={name}", ())
             if done.after and done.step.results == [0]:
@@ -185,13 +189,14 @@ class Replay:
         k.log = []
         k.asked = {}
         plan = arm(k, faults, self._vocabulary)
-        try:
-            step, alive = perform(k, verb)
-        except AttributeError:
-            if state.blank is not state:
-                raise
+        if state.blank is state and self._blanks:
+            done = self._blanks.run(k, lambda: perform(k, verb))
+        else:
+            done = perform(k, verb)
+        if done is None:
             self._now = None
-            return _Done(Step([verb], [None], k.events), k.log, 0, k.asked, None, True)
+            return _Done(Step([verb], [None], []), [], 0, k.asked, None, asked_blank=True)
+        step, alive = done
         fired = [pending.place for pending in plan if pending.fired]
         if fired:
             self._liken(step, state, verb, min(fired))
