@@ -37,16 +37,11 @@ class _Place:
     of: type[Statics]
     names: tuple[str, ...]
 
-    def holder(self, k: Kernel) -> Any:
-        # What has the last of the names, or None.
+    def found(self, k: Kernel) -> tuple[Any, Any]:
+        # What has the last of the names, or None, and the value; _NONE if that is blank or not there.
         holder: Any = k.get(self.of)
         for name in self.names[:-1]:
             holder = getattr(holder, name, None)
-        return holder
-
-    def found(self, k: Kernel) -> tuple[Any, Any]:
-        # The same, and its value; _NONE if that is blank or not there.
-        holder = self.holder(k)
         return holder, getattr(holder, self.names[-1], _NONE)
 
 
@@ -60,9 +55,7 @@ class Blanks:
     def __init__(self, k: Kernel, other: Kernel) -> None:
         self._own = [of for of in k if of.module in other[Modules].loaded]
         seen: set[int] = set()
-        self._places = [
-            _Place(of, names) for of in self._own for names in _differing(k[of], other[of], seen)
-        ]
+        self._places = [_Place(of, names) for of in self._own for names in _differing(k[of], other[of], seen)]
         self._asking: dict[type, type] = {}
         self._asked = False
 
@@ -83,36 +76,35 @@ class Blanks:
             made = made or value is not _NONE
         return made
 
-    def left(self, k: Kernel) -> bool:
-        """Say whether any is blank still."""
-        for place in self._places:
-            holder, value = place.found(k)
-            if isinstance(value, _Partial) and value.keys() >= set(k.possible):
-                _turn(value, PerCpu)
-            elif isinstance(value, _Partial) or (holder is not None and value is _NONE):
-                return True
-        return False
+    def run(self, k: Kernel, does: Callable[[], T]) -> tuple[T | None, bool]:
+        """Run something on a machine with blanks.
 
-    def run(self, k: Kernel, does: Callable[[], T]) -> T | None:
-        """Run something on a machine with blanks, and return what it gives; None if it asked for one."""
+        Returns:
+            What it gives, or None if it asked for a blank; and whether there is any blank still.
+        """
         self._asked = False
-        changed = {}
+        blank = []
+        turned = {}
         for place in self._places:
             holder, value = place.found(k)
             one = value if isinstance(value, _Partial) else holder if value is _NONE else None
             if one is not None:
-                changed[id(one)] = one, type(one)
-        for one, of in changed.values():
+                blank.append((place, one))
+                turned[id(one)] = one, type(one)
+        for one, of in turned.values():
             _turn(one, self._asking_of(of))
+        done: T | None = None
         try:
             done = does()
         except AttributeError:
             if not self._asked:
                 raise
         finally:
-            for one, of in changed.values():
+            for one, of in turned.values():
                 _turn(one, of)
-        return None if self._asked else done
+        if self._asked:
+            return None, True
+        return done, any([_left(k, place, one) for place, one in blank])
 
     def _asking_of(self, of: type) -> type:
         # The same class, but that who asks for what is blank is noticed.
@@ -131,6 +123,17 @@ class Blanks:
         methods = dict.fromkeys(_ASKS, asked) if of is _Partial else {"__getattr__": lacks}
         made = self._asking[of] = type(of.__name__, (of,), {"__slots__": (), **methods})
         return made
+
+
+def _left(k: Kernel, place: _Place, one: Any) -> bool:
+    # Whether something of a blank is left in the machine.
+    if place.of not in k:
+        return False
+    if not isinstance(one, _Partial):
+        return getattr(one, place.names[-1], _NONE) is _NONE
+    if one.keys() >= set(k.possible):
+        _turn(one, PerCpu)
+    return isinstance(one, _Partial)
 
 
 def _turn(one: Any, of: type) -> None:

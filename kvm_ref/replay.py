@@ -189,8 +189,9 @@ class Replay:
         k.log = []
         k.asked = {}
         plan = arm(k, faults, self._vocabulary)
+        done, blank = None, False
         if state.blank is state and self._blanks:
-            done = self._blanks.run(k, lambda: perform(k, verb))
+            done, blank = self._blanks.run(k, lambda: perform(k, verb))
         else:
             done = perform(k, verb)
         if done is None:
@@ -204,7 +205,6 @@ class Replay:
             step = self._same(step)
         # A verb that was refused at once has changed nothing.
         if step.events or step.results == [0]:
-            blank = state.blank is state and self._blanks and self._blanks.left(k)
             self._now = self._taken()
             if blank:
                 self._now.blank, self._now.looked = self._now, True
