@@ -54,7 +54,7 @@ class Blanks:
 
     def __init__(self, k: Kernel, other: Kernel) -> None:
         self._own = [of for of in k if of.module in other[Modules].loaded]
-        seen: set[int] = set()
+        seen = {id(k[of]) for of in self._own}
         self._places = [_Place(of, names) for of in self._own for names in _differing(k[of], other[of], seen)]
         self._asking: dict[type, type] = {}
         self._asked = False
@@ -104,7 +104,8 @@ class Blanks:
                 _turn(one, of)
         if self._asked:
             return None, True
-        return done, any([_left(k, place, one) for place, one in blank])
+        left = [place for place, one in blank if _left(k, place, one)]
+        return done, bool(left)
 
     def _asking_of(self, of: type) -> type:
         # The same class, but that who asks for what is blank is noticed.

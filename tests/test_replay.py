@@ -8,14 +8,15 @@ from typing import Any
 
 import attrs
 import pytest
-from bare_machine import Bare, bare
+from bare_machine import Bare, bare, nothing
 
 from kvm_ref import backend as backends
-from kvm_ref.errno import Errno
+from kvm_ref.errno import Errno, KernelError
 from kvm_ref.fault import Fault
 from kvm_ref.kernel import Kernel, KernelBug, Operations, Statics, SystemState
 from kvm_ref.linux.module import Module
 from kvm_ref.linux.printk import BUG_ON, pr_info
+from kvm_ref.linux.slab import KMEM_CACHE, kmem_cache, kmem_cache_destroy
 from kvm_ref.matrix import VERBS
 from kvm_ref.plans import plans, scenarios
 from kvm_ref.replay import Replay
@@ -247,3 +248,97 @@ def test_a_bug_is_no_kernel_error() -> None:
     with pytest.raises(KernelBug, match="x"):
         BUG_ON(bare(), True, "x")
     assert not issubclass(KernelBug, OSError)
+
+
+class Core(Statics):
+    """The variables of a module that stays loaded while others come and go."""
+
+    __slots__ = ("cache", "lives", "other")
+    module = "core"
+
+    def __init__(self) -> None:
+        self.cache: kmem_cache | None = None
+        self.other: kmem_cache | None = None
+        self.lives = ""
+
+
+def begins(k: Kernel) -> None:
+    """Set what an earlier life has left; ask for it only where memory is short."""
+    g = k[Core]
+    first = KMEM_CACHE(k, "first")
+    if first is None:
+        pr_info(k, f"no memory after {g.lives or 'no'} life")
+        raise KernelError(Errno.ENOMEM)
+    g.cache = first
+    second = KMEM_CACHE(k, "second")
+    if second is None:
+        kmem_cache_destroy(k, g.cache)
+        raise KernelError(Errno.ENOMEM)
+    g.other = second
+    g.lives = "one"
+
+
+def ends(k: Kernel) -> None:
+    """Leave the pointers as they are."""
+    kmem_cache_destroy(k, k[Core].other)
+    kmem_cache_destroy(k, k[Core].cache)
+
+
+def looks(k: Kernel) -> None:
+    """Tell what is left."""
+    pr_info(k, f"{k[Core].cache}, {k[Core].other}, {k[Core].lives}")
+
+
+class Layered(Bare):
+    """A backend of several modules, which share the variables of the first."""
+
+    name = "layered"
+    modules = (
+        Module("core", nothing, nothing),
+        Module("bus", nothing, nothing),
+        Module("look", looks, nothing, depends=("core",)),
+        Module("main", begins, ends, depends=("core", "bus")),
+    )
+
+
+LIVES = ("load", "unload", "load", "unload")
+
+
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        LIVES,
+        (*LIVES, "load=look"),
+        ("load=core", *LIVES, "load=look", "unload=look"),
+        ("load", "unload", "load", "load=look", "unload=look", "unload", "load"),
+        ("load", "unload", "unload=bus", "load"),
+        ("load=look", "load", "unload"),
+        ("load=look",),
+    ],
+)
+def test_lives_of_a_module_beside_one_that_stays(verbs: tuple[str, ...]) -> None:
+    """What an earlier life has left makes a difference exactly where somebody asks for it."""
+    base = Scenario("layered", verbs)
+    replay = Replay(base, Layered())
+    every = list(plans(base, Layered(), replay, faults=2))
+    for plan in every:
+        shared, fired = replay.run(plan.scenario, plan.local)
+        replay.go_on(shared, ("unload", "load=look", "load"))
+        then = plan.scenario.but(verbs=(*verbs, "unload", "load=look", "load"))
+        alone = run(then, Layered())
+        alike(shared, alone.trace)
+        assert fired == (not alone.idle)
+    assert len(every) > 2 * verbs.count("load")
+
+
+def test_lives_share_what_they_do_not_ask_for() -> None:
+    """The same fault in the first life and in the second is one step, unless it asks for what is left."""
+    base = Scenario("layered", LIVES)
+    replay = Replay(base, Layered())
+    for nth, same in ((1, False), (2, True)):
+        fault = Fault("KMEM_CACHE", nth)
+        _, first = (replay.run(base, {n: (fault,)})[0].steps[n].events or [] for n in (0, 2))
+        trace, _ = replay.run(base, {0: (fault,)})
+        (early,) = [e for e in trace.steps[0].events or [] if e[0] == "inject"]
+        (late,) = [e for e in first if e[0] == "inject"]
+        assert (early is late) == same
