@@ -107,9 +107,7 @@ class Replay:
         if done.asked_blank:
             return self._known_of(state, verb, faults)
         after = done.after
-        if after is blank:
-            after = state
-        elif after and after.blank is after:
+        if after and after.blank is after:
             after = _State(None, after, True, (state, verb, faults))
         return done if after is done.after else _Done(done.step, done.log, done.fired, done.asked, after)
 
