@@ -4,7 +4,8 @@
 The runs of a matrix differ by a fault or two, by the parameters, or by a commit. What a verb does follows
 from the state of the machine, from the faults that fall into it, and from those of the settings
 that it asks for. So a verb is performed once, and taken from memory wherever all of these are the
-same: what comes out is the same trace, event for event, that `kvm_ref.scenario.run` gives.
+same: what comes out is the same trace, event for event, that `kvm_ref.scenario.run` gives. What an earlier
+life of a module left in its variables counts only where it is asked for (`kvm_ref.blanks`).
 """
 
 from __future__ import annotations
