@@ -7,7 +7,7 @@ A marker holds anything that Python can write, so types are looked at as well as
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import attrs
@@ -113,11 +113,10 @@ def names(chosen: Iterable[str]) -> list[str]:
         Misuse: there is no backend of such a name.
     """
     out = list(dict.fromkeys(chosen))
-    if "all" in out:
-        return list(backends.available())
     for name in out:
-        backends.load(name)
-    return out or ["x86-svm"]
+        if name != "all":
+            backends.load(name)
+    return list(backends.available()) if "all" in out else out or ["x86-svm"]
 
 
 def _accept(kwargs: Mapping[str, object], *functions: Callable[..., object]) -> None:
@@ -194,17 +193,19 @@ def _how(*, faults: object = 1, fail_cpus: object = "all", spread: object = True
 
 
 def texts(name: str, given: object) -> tuple[str, ...]:
-    """Return one text or several as several.
+    """Return one text or several as several, those of a set sorted.
 
     Raises:
         Misuse: it is neither.
     """
     if isinstance(given, str):
         return (given,)
-    if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes)):
+    # A marker of a class is read for each of its tests: what can be read once only is nothing the second time.
+    if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes, Iterator)):
         several = tuple(given)
         if all(isinstance(text, str) for text in several):
-            return several
+            # The order of a set differs from process to process, and what is made of it must not.
+            return tuple(sorted(several)) if isinstance(given, Set) else several
     raise Misuse(f"malformed {name}={given!r}: expected text, or a list of it")
 
 
