@@ -7,7 +7,8 @@ A marker holds anything that Python can write, so types are looked at as well as
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
@@ -205,7 +206,7 @@ def texts(name: str, given: object) -> tuple[str, ...]:
         several = tuple(given)
         if all(isinstance(text, str) for text in several):
             # The order of a set differs from process to process, and what is made of it must not.
-            return tuple(sorted(several)) if isinstance(given, Set) else several
+            return tuple(sorted(several)) if isinstance(given, AbstractSet) else several
     raise Misuse(f"malformed {name}={given!r}: expected text, or a list of it")
 
 

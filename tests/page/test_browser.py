@@ -288,6 +288,13 @@ def test_a_cell_has_a_sign_besides_its_colour(
         assert row.get_by_role("rowheader", name="misc_register").count() == 1
 
 
+def place(shown: Page, what: str) -> dict[str, float]:
+    """Return where something stands on the screen."""
+    box = shown.locator(what).bounding_box()
+    assert box
+    return {"y": box["y"], "height": box["height"]}
+
+
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (640, 400)], ids=["telephone", "twice as large"])
 def test_little_room(
     chromium: Browser, matrix: tuple[Path, list[dict[str, Any]]], width: int, height: int
@@ -296,15 +303,15 @@ def test_little_room(
     with opened(chromium, matrix[0]) as shown:
         shown.set_viewport_size({"width": width, "height": height})
         shown.locator("#tables").evaluate("tables => tables.scrollIntoView()")
-        table = shown.locator("#tables").bounding_box() or {}
+        table = place(shown, "#tables")
         assert min(table["y"] + table["height"], height) - max(table["y"], 0) >= height / 2
         shown.locator("tbody th button").nth(1).focus()
         shown.keyboard.press("Enter")
-        panel = shown.locator("#panel").bounding_box() or {}
+        panel = place(shown, "#panel")
         assert panel["height"] >= height / 2
         assert panel["y"] + panel["height"] <= height + 1
         # The row whose unwind it is stays in sight above it.
-        row = shown.locator("tr[aria-current]").bounding_box() or {}
+        row = place(shown, "tr[aria-current]")
         assert 0 <= row["y"] <= panel["y"] - row["height"]
         # Nothing makes the page wider than the screen.
         assert shown.evaluate("document.documentElement.scrollWidth") == width
