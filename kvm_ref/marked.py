@@ -201,8 +201,10 @@ def texts(name: str, given: object) -> tuple[str, ...]:
     """
     if isinstance(given, str):
         return (given,)
-    # A marker of a class is read for each of its tests: what can be read once only is nothing the second time.
-    if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes, Iterator)):
+    if isinstance(given, Iterator):
+        # A marker of a class is read for each of its tests, and finds nothing here as of the second.
+        raise Misuse(f"malformed {name}: a {type(given).__name__} can be read only once; give a list")
+    if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes)):
         several = tuple(given)
         if all(isinstance(text, str) for text in several):
             # The order of a set differs from process to process, and what is made of it must not.
