@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
@@ -113,11 +114,10 @@ def names(chosen: Iterable[str]) -> list[str]:
         Misuse: there is no backend of such a name.
     """
     out = list(dict.fromkeys(chosen))
-    if "all" in out:
-        return list(backends.available())
     for name in out:
-        backends.load(name)
-    return out or ["x86-svm"]
+        if name != "all":
+            backends.load(name)
+    return list(backends.available()) if "all" in out else out or ["x86-svm"]
 
 
 def _accept(kwargs: Mapping[str, object], *functions: Callable[..., object]) -> None:
@@ -194,17 +194,21 @@ def _how(*, faults: object = 1, fail_cpus: object = "all", spread: object = True
 
 
 def texts(name: str, given: object) -> tuple[str, ...]:
-    """Return one text or several as several.
+    """Return one text or several as several, those of a set sorted.
 
     Raises:
         Misuse: it is neither.
     """
     if isinstance(given, str):
         return (given,)
+    if isinstance(given, Iterator):
+        # A marker of a class is read for each of its tests, and finds nothing here as of the second.
+        raise Misuse(f"malformed {name}: a {type(given).__name__} can be read only once; give a list")
     if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes)):
         several = tuple(given)
         if all(isinstance(text, str) for text in several):
-            return several
+            # The order of a set differs from process to process, and what is made of it must not.
+            return tuple(sorted(several)) if isinstance(given, AbstractSet) else several
     raise Misuse(f"malformed {name}={given!r}: expected text, or a list of it")
 
 

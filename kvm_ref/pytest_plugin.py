@@ -16,6 +16,7 @@ All markers take ``backend`` (a name, several, or ``"all"``), ``cpus``, ``params
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(fixture, [case for _, case in cases], ids=[i for i, _ in cases], indirect=True)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Refuse markers where nobody spreads a test: they would run nothing, and the test would pass."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    for item in report.result or ():
+        for mark, where in _unread(item):
+            if mark.name in _MARKERS:
+                report.outcome, report.result = "failed", []
+                report.longrepr = f"{item.nodeid}: @pytest.mark.{mark.name}: {where}, so nothing would be run"
+                return
+
+
+def _unread(item: pytest.Item | pytest.Collector) -> Iterator[tuple[pytest.Mark, str]]:
+    # The marks of an item that come too late for pytest_generate_tests(), or never come there.
+    if isinstance(item, pytest.Function) and item.cls and issubclass(item.cls, unittest.TestCase):
+        own = [*item.own_markers, *(item.parent.own_markers if item.parent else ())]
+        yield from ((mark, "a method of unittest.TestCase takes no fixture") for mark in own)
+    elif isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        yield from ((mark, "it cannot be a mark of a parameter") for mark in item.callspec.marks)
+
+
 def _is_ours(metafunc: pytest.Metafunc, fixture: str) -> bool:
     # A project may have a fixture of this name: one of its own, or one that takes the plugin's.
     for found in reversed(metafunc._arg2fixturedefs.get(fixture, ())):
@@ -142,9 +165,8 @@ def kvm_machine(request: pytest.FixtureRequest) -> Session:
 
 def _made(request: pytest.FixtureRequest) -> Any:
     if not hasattr(request, "param"):
-        pytest.fail(
-            f"{request.fixturename} is known too late: have it as an argument of the test", pytrace=False
-        )
+        where = "have it as an argument of the test, which is no method of unittest.TestCase"
+        pytest.fail(f"{request.fixturename} is known too late: {where}", pytrace=False)
     return request.param()
 
 

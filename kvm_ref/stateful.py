@@ -20,6 +20,7 @@ from kvm_ref.judges import judge_all
 from kvm_ref.marked import machine, texts
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.plans import faults_of
+from kvm_ref.reproduce import command
 from kvm_ref.scenario import Scenario, run
 from kvm_ref.session import Session
 from kvm_ref.testing import allowed
@@ -27,6 +28,7 @@ from kvm_ref.verbs import VERBS
 from kvm_ref.vocabulary import Vocabulary
 
 try:
+    from hypothesis import note
     from hypothesis import strategies as st
     from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 except ImportError as error:
@@ -108,6 +110,12 @@ class _Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.session = Session(self.base)
+        self.told = False
+
+    def teardown(self) -> None:
+        """Have an example that fails for another reason, such as an invariant of a subclass, shown as well."""
+        if self.session.scenario.verbs and not self.told:
+            note(f"shown again by: {command(self.session.scenario)}")
 
     def do(self, verb: str, fault: Fault | None) -> None:
         """Run a verb on a machine that has not stopped; a fault that no call comes to is none."""
@@ -126,6 +134,7 @@ class _Machine(RuleBasedStateMachine):
         wrong = [finding for finding in judged.findings if not allowed(finding, self.allow)]
         if wrong:
             lines = [line for finding in wrong for line in report.explain(finding)]
+            self.told = True
             raise AssertionError("\n".join([f"shown again by: {judged.command}", *lines]))
 
 

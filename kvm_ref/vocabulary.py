@@ -10,6 +10,8 @@ and the reader of kernel traces ask `Vocabulary`; none of them has a table of it
 from __future__ import annotations
 
 import functools
+import importlib
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -260,8 +262,11 @@ class Vocabulary(Mapping[str, Facts]):
 
 @functools.cache
 def _of(packages: tuple[str, ...]) -> Vocabulary:
-    # A cache of what never changes: a module declares its functions once, when it is imported. What
-    # verbs lead to is all that there is, whoever asks first.
+    # A cache of what never changes: a module declares its functions once, when it is imported. All there
+    # are of kvm_ref's are imported, so that it does not matter who asks first, or which backends came before.
     import kvm_ref.verbs  # noqa: F401
 
+    for package in ("kvm_ref.linux", "kvm_ref.virt"):
+        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(found.name)
     return Vocabulary(packages)

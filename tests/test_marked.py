@@ -29,10 +29,16 @@ USUAL = Defaults((), "4")
         (("load",), {"backend": ["mips", 5]}, "malformed backend=['mips', 5]: expected text, or a list of it"),
         (("load",), {"backend": {"mips": 1}}, "malformed backend={'mips': 1}: expected text, or a list of it"),
         (("load",), {"backend": b"mips"}, "malformed backend=b'mips': expected text, or a list of it"),
+        (("load",), {"backend": ["all", "mps"]}, "unknown backend 'mps': did you mean mips?"),
         (("load",), {"backend": []}, "backend is empty: give a name, several, or 'all'"),
         (("load",), {"cpus": True}, "malformed cpus=True: expected a number, or text as '0-3,8' or 'host'"),
         (("load",), {"cpus": [0]}, "malformed cpus=[0]: expected a number, or text as '0-3,8' or 'host'"),
         (("load",), {"cpus": 0}, "malformed cpus '0': expected 1 to 8192 CPUs"),
+        (
+            ("load",),
+            {"fail": iter(["misc_register"])},
+            "malformed fail: a list_iterator can be read only once; give a list",
+        ),
         (("load",), {"fail": 5}, "malformed fail=5: expected text, or a list of it"),
         (("load",), {"fail": "misc_register@9"}, "no CPU 9 in misc_register@9: this machine has 0-3"),
         (

@@ -10,6 +10,7 @@ import unittest
 import pytest
 from command_line import process
 from hypothesis import settings
+from hypothesis.stateful import invariant
 
 from kvm_ref.misuse import Misuse
 from kvm_ref.stateful import kvm_machine
@@ -38,6 +39,21 @@ def test_what_is_found_is_shown_as_a_command() -> None:
     assert done.status == 1
     assert "leak: debugfs:kvm is still held" in done.out
     assert "mended by  b31e7c24b475" in done.out
+
+
+def test_an_invariant_of_a_subclass_is_shown_as_a_command() -> None:
+    """What fails for a reason of the user's is told with its command as well, once, and shrunk."""
+
+    class Own(kvm_machine("loongarch", commits="b31e7c24b475", verbs=["load", "unload"])):  # type: ignore[misc]
+        @invariant()
+        def nobody_unloads(self) -> None:
+            assert self.session.scenario.verbs[-1:] != ("unload",)
+
+    said = outcome(Own)
+    assert "in nobody_unloads" in said
+    lines = [line.strip() for line in said.splitlines() if "shown again by" in line]
+    again = "kvm-ref run --backend loongarch --cpus 2 --with b31e7c24b475 unload"
+    assert lines == [f"shown again by: {again}"]
 
 
 @pytest.mark.parametrize(

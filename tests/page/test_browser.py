@@ -288,6 +288,37 @@ def test_a_cell_has_a_sign_besides_its_colour(
         assert row.get_by_role("rowheader", name="misc_register").count() == 1
 
 
+def place(shown: Page, what: str) -> dict[str, float]:
+    """Return where something stands on the screen."""
+    box = shown.locator(what).bounding_box()
+    assert box
+    return {"y": box["y"], "height": box["height"]}
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (640, 400)], ids=["telephone", "twice as large"])
+def test_little_room(
+    chromium: Browser, matrix: tuple[Path, list[dict[str, Any]]], width: int, height: int
+) -> None:
+    """On a small screen, or with all twice as large, rows and an unwind can be read: each has half of the screen."""
+    with opened(chromium, matrix[0]) as shown:
+        shown.set_viewport_size({"width": width, "height": height})
+        shown.locator("#tables").evaluate("tables => tables.scrollIntoView()")
+        table = place(shown, "#tables")
+        assert min(table["y"] + table["height"], height) - max(table["y"], 0) >= height / 2
+        shown.locator("tbody th button").nth(1).focus()
+        shown.keyboard.press("Enter")
+        panel = place(shown, "#panel")
+        assert panel["height"] >= height / 2
+        assert panel["y"] + panel["height"] <= height + 1
+        # The row whose unwind it is stays in sight above it.
+        row = place(shown, "tr[aria-current]")
+        assert 0 <= row["y"] <= panel["y"] - row["height"]
+        # Nothing makes the page wider than the screen.
+        assert shown.evaluate("document.documentElement.scrollWidth") == width
+        shown.keyboard.press("Escape")
+        assert focused(shown) == "kvm_loongarch_init"
+
+
 def test_paper(chromium: Browser, matrix: tuple[Path, list[dict[str, Any]]]) -> None:
     """In print there are no controls and no dark ground; every row is there, and nothing scrolls."""
     with opened(chromium, matrix[0], color_scheme="dark") as shown:
