@@ -134,10 +134,11 @@ def totals(done: Matrix, own: Sequence[Sequence[Finding]]) -> str:
         own: what `added` gave of it.
     """
     clean = sum(not some and not row.idle for row, some in zip(done.rows, own, strict=True))
-    fired = sum(not r.idle for r in done.rows)
-    total = len(done.rows)
+    faults = [row for row in done.rows if row.fault]
+    fired = sum(not row.idle for row in faults)
     return (
-        f"{fired} of {total} faults fired, {clean} of {total} runs clean, {len(done.labels)} labels reached"
+        f"{fired} of {len(faults)} faults fired, {clean} of {len(done.rows)} runs clean, "
+        f"{len(done.labels)} labels reached"
     )
 
 

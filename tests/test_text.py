@@ -264,8 +264,9 @@ def test_the_lines_of_a_matrix(kvm_ref: Command) -> None:
     ]
     cut = next(line for line in runs if line.startswith("mips      1 kvm_online_cpu@1 "))
     assert cut.split()[3:] == ["-EIO", "…_state_cpuslocked:out", "LEAK", "b31e7c2"]
-    n = len(runs)
-    assert re.fullmatch(rf"{n} of {n} faults fired, \d+ of {n} runs clean, \d+ labels reached", lines[-1])
+    # One run of each backend and each value of enable_virt_at_load is without a fault.
+    n, faults = len(runs), sum(" no fault " not in line for line in runs)
+    assert re.fullmatch(rf"{faults} of {faults} faults fired, \d+ of {n} runs clean, \d+ labels reached", lines[-1])
 
 
 def test_a_line_with_more_than_it_can_hold() -> None:
@@ -295,7 +296,7 @@ def test_what_is_found_without_a_fault_too_is_told_once() -> None:
     assert [line.split()[-1] for line in lines[1:4]] == ["HARDWARE_STATE", "ok", "ok"]
     assert "findings: 1 kinds in 2 of 3 runs" in lines
     assert "x86-svm, in 2 runs, without a fault too; the first:" in lines
-    assert lines[-1] == "3 of 3 faults fired, 2 of 3 runs clean, 0 labels reached"
+    assert lines[-1] == "2 of 2 faults fired, 2 of 3 runs clean, 0 labels reached"
 
 
 def test_ktap(kvm_ref: Command) -> None:
