@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import attrs
 
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.tree.config import Config
-from kvm_ref.tree.defects import Defect, merged, of_way
+from kvm_ref.tree.defects import Defect, merged, of_way, releases
 from kvm_ref.tree.explore import explore
 from kvm_ref.tree.files import read_text
 from kvm_ref.tree.operations import Code
@@ -42,7 +43,10 @@ class Files:
         Raises:
             Misuse: it cannot be read, or is no C text.
         """
-        return File(path, read_text(Path(path)), config)
+        text = read_text(Path(path))
+        if not path.endswith((".c", ".h")):
+            raise Misuse(f"{path}: no C file: expected a name that ends in .c or .h")
+        return File(path, text, config)
 
 
 @attrs.frozen
@@ -88,10 +92,10 @@ class Audit:
         return [name for name in self.program.names() if self._acquires(name)]
 
     def _acquires(self, name: str) -> bool:
+        # What cannot be read goes by its looks: it is told as an error.
         code = self.program.code(name)
-        return code is not None and any(
-            called in self.roles and self.roles[called].acquires for called in code.calls()
-        )
+        called = code.calls() if code else self.program.mentioned(name)
+        return any(one in self.roles and self.roles[one].acquires for one in called)
 
     def function(self, name: str) -> Audited:
         """Walk and judge one function.
@@ -108,16 +112,15 @@ class Audit:
         return self._walk(code)
 
     def _walk(self, code: Code) -> Audited:
-        ways, more = 0, False
-        faults: set[str] = set()
-        found: list[Defect] = []
-        for explored in explore(self.interest, self.roles, code):
-            ways += 1
-            more = more or explored.more
-            faults.add(str(explored.fault or ""))
-            found += of_way(explored, self.roles, code.name)
-        defects = tuple(merged(iter(found)))
-        return Audited(code.name, code.path, code.line, ways, len(faults - {""}), more, defects)
+        ways = list(explore(self.interest, self.roles, code))
+        faults = {str(one.fault) for one in ways if one.fault}
+        more = any(one.more for one in ways)
+        events = (event for one in ways for event in one.way.trace.steps[0].events or ())
+        # Who gives nothing back leaves that to the caller, who has what is kept in his structures.
+        unwinds = any(map(releases, events))
+        found = [of_way(one, self.roles, code.name, () if unwinds else one.way.kept) for one in ways]
+        defects = tuple(merged(itertools.chain.from_iterable(found)))
+        return Audited(code.name, code.path, code.line, len(ways), len(faults), more, defects)
 
     def all(self, wanted: Sequence[str] = ()) -> Iterator[Audited]:
         """Walk and judge the functions that are wanted, or all that have something to undo."""

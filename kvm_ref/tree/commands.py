@@ -53,8 +53,8 @@ def _config(args: argparse.Namespace, backend: Backend | None) -> Config:
 
 
 def _backends(names: list[str]) -> list[Backend]:
-    wanted = list(backends.available()) if not names or "all" in names else names
-    return [backends.load(name) for name in wanted]
+    named = [backends.load(name) for name in names if name != "all"]
+    return named if named and "all" not in names else [backends.load(name) for name in backends.available()]
 
 
 def check(args: argparse.Namespace) -> int:
@@ -104,8 +104,10 @@ def walk(args: argparse.Namespace) -> int:
     code = found.program.code(args.function)
     if code is None:
         raise Misuse(str(found.program.errors[args.function]))
-    fault: Fault | None = parse_fault(args.fail) if args.fail else None
+    fault: Fault | None = None if args.fail is None else parse_fault(args.fail)
     roles = Roles(found.vocabulary, found.program)
+    if fault is not None and fault.cpu is not None:
+        raise Misuse(f"--fail {args.fail}: a walk of text is on no CPU: expected FUNCTION[#NTH][=ERRNO]")
     if fault is not None and fault.function not in roles:
         raise Misuse(f"no call of {fault.function!r} can fail{nearest(fault.function, roles)}")
     ways = Walk(Interest(found.program, roles), roles, fault).ways(code)

@@ -7,7 +7,7 @@ way through the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -141,13 +141,40 @@ def _rule(difference: Difference, before: list[str], vocabulary: Mapping[str, Fa
     return "leak" if releases and did == "return" else "differs"
 
 
-def of_way(explored: Explored, roles: Roles, function: str) -> Iterator[Defect]:
-    """Yield what the judges find of one way through a function."""
+def of_way(explored: Explored, roles: Roles, function: str, kept: Container[str] = ()) -> Iterator[Defect]:
+    """Yield what the judges find of one way through a function.
+
+    Args:
+        explored: the way.
+        roles: what is known of the functions on it.
+        function: the function.
+        kept: resources that may stay.
+    """
     events = explored.way.trace.steps[0].events or []
     for finding in judge_all(explored.way.trace, roles):
         rule = _JUDGES.get(finding.judge)
+        name = finding.resource.partition(":")[2]
+        if rule == "leak" and (name in kept or explored.way.gave(name)):
+            continue
+        if rule == "success-after-unwind" and not _unwinds(events, finding.label):
+            continue
         if rule is not None:
             yield _of_finding(finding, rule, events, str(explored.fault or ""), function)
+
+
+def _unwinds(events: list[Event], label: str) -> bool:
+    # Whether a jump to a label is one that gives up: what is called behind it releases something, if anything.
+    jumps = [
+        n for n, e in enumerate(events) if e[0] == "goto" and e[3] and f"{e[2]}:{e[3]['label']}" == label
+    ]
+    behind = [event for event in events[jumps[0] :] if event[0] == "enter"]
+    return not behind or any(map(releases, behind))
+
+
+def releases(event: Event) -> bool:
+    """Say whether an event is a call that releases something."""
+    kind, _, _, args, _ = event
+    return kind == "enter" and "obj" in (args or {})
 
 
 def _of_finding(finding: Finding, rule: str, events: list[Event], fault: str, function: str) -> Defect:

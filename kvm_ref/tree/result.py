@@ -93,16 +93,29 @@ def _explained(
     near = {id(value) for name in modules for value in vars(sys.modules[name]).values()}
     for commit in [commit for commit in Commit.known.values() if id(commit) in near]:
         evidence = Evidence(check.backend, commits={commit.hash: not commit.default})
+        if not _may_differ(check, evidence):
+            continue
         other = Check(check.tree, check.backend, check.program.config, evidence, check.program)
         better = [
             found
             for name in differing
-            if out[name].parted and (found := other.held(name)).equal == found.cases and not found.error
+            if out[name].parted
+            and name in evidence.cases
+            and (found := other.held(name)).equal == found.cases
+            and not found.error
         ]
         if better:
             commits.append((commit, not commit.default))
             out |= {one.name: one for one in better}
     return list(out.values()), commits
+
+
+def _may_differ(check: Check, evidence: Evidence) -> bool:
+    # A tree with functions that only one of two models has is not like the other one.
+    gone, new = check.evidence.cases.keys() - evidence.cases, evidence.cases.keys() - check.evidence.cases
+    return not (gone and all(name in check.program for name in gone)) and (
+        not new or any(name in check.program for name in new)
+    )
 
 
 def _defects(check: Check, held: Sequence[Held]) -> Iterator[Defect]:

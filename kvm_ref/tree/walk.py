@@ -19,7 +19,7 @@ from kvm_ref.tree.locks import lock_of
 from kvm_ref.tree.machine import Frame, Machine, State
 from kvm_ref.tree.operations import Branch, Call, Code, Loop, Operation, Return, Turn
 from kvm_ref.tree.program import Interest
-from kvm_ref.tree.roles import CONVERTS, Roles, converted, fails_with, gives
+from kvm_ref.tree.roles import CONVERTS, KEEPS, LETS_GO, Roles, converted, fails_with, gives
 from kvm_ref.tree.values import Memory, Pointer, Value
 from kvm_ref.tree.ways import Condition, WalkState, Way, shown
 
@@ -102,7 +102,7 @@ class Walk(Machine):
             )
             if key not in seen:
                 seen.add(key)
-                yield Way(self._trace(code, events), end.assumed, end.fired)
+                yield Way(self._trace(code, events), end.assumed, end.fired, end.kept(), end.given)
             if n + 1 == self.limit:
                 self.complete = False
                 return
@@ -157,13 +157,21 @@ class Walk(Machine):
                 self._leaf(state, op, name, at)
                 return None
         code = self.program.code(name) if name and len(state.frames) < 12 else None
-        if code is not None and self.interest.leads(name):
+        values = state.values(op)
+        # What calls itself does so for something else, and ends: that is followed if a number says when.
+        again = any(frame.code is code for frame in state.frames)
+        ends = not again or any(isinstance(value, int) for value in values)
+        if code is not None and ends and self.interest.leads(name):
             result = self.result(state, op)
-            values = state.values(op)
             state.emit("enter", at, name, op.line, {}, None)
             state.shown = (*state.shown, at)
             state.enter(code, self._pointers(state, op, code, values), result)
             return None
+        targets = {value.target for value in values if isinstance(value, Pointer)}
+        if KEEPS.fullmatch(name):
+            state.given |= targets
+        elif LETS_GO.fullmatch(name):
+            state.given -= targets
         state.forget(op)
         value = None
         if facts is not None:

@@ -24,17 +24,25 @@ class Way:
         trace: what happens on it; one step, whose verb is the function.
         assumed: the conditions that cannot be known, and what they were taken to be, in order.
         fired: whether the call that was to fail was on it.
+        kept: the resources that the caller finds at its end, in structures that it gave.
+        given: addresses in what somebody else keeps from then on.
     """
 
     trace: Trace
     assumed: tuple[tuple[Condition, bool], ...]
     fired: bool
+    kept: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
+
+    def gave(self, resource: str) -> bool:
+        """Say whether somebody else keeps a resource, or a part of it."""
+        return any(one == resource or one.startswith((f"{resource}.", f"{resource}[")) for one in self.given)
 
 
 class WalkState(State):
     """A way so far: the events, the conditions that were assumed, and how often each call was made."""
 
-    __slots__ = ("assumed", "events", "fired", "hits", "shown")
+    __slots__ = ("assumed", "events", "fired", "given", "hits", "shown")
 
     def __init__(self, frames: list[Frame], memory: Memory) -> None:
         super().__init__(frames, memory)
@@ -42,6 +50,7 @@ class WalkState(State):
         self.assumed: tuple[tuple[Condition, bool], ...] = ()
         self.hits: dict[str, int] = {}
         self.fired = False
+        self.given: frozenset[str] = frozenset()
         # The functions that are being walked and the place of what happens in each.
         self.shown: tuple[At, ...] = ()
 
@@ -50,7 +59,16 @@ class WalkState(State):
         assert isinstance(other, WalkState)
         other.events, other.hits = self.events.copy(), self.hits.copy()
         other.assumed, other.fired, other.shown = self.assumed, self.fired, self.shown
+        other.given = self.given
         return other
+
+    def kept(self) -> frozenset[str]:
+        """Return the resources that can be found through pointers that came from somewhere else."""
+        stored = {
+            v.target for key, v in self.memory.values.items() if key[0] == "*" and isinstance(v, Pointer)
+        }
+        objects = {str((args or {}).get("obj", "")) for _, _, _, args, _ in self.events}
+        return frozenset(stored | {one for one in objects if one[:1] == "*" and "." in one})
 
     def emit(self, kind: str, at: At, name: str, line: int, args: Mapping[str, Any], value: Any) -> None:
         """Add an event."""

@@ -277,13 +277,15 @@ def test_functions_and_variables_of_the_text(tmp_path: Path, text: str, stories:
     assert [story(way).replace("f()", "f( )") for way in ways(tmp_path, text)] == stories
 
 
-def test_recursion_is_followed_only_so_deep(tmp_path: Path) -> None:
-    """A function that calls itself for ever is left."""
-    found = walk(tmp_path, "static int g(void) { use(7); return g(); }\nint f(void) { return g(); }")
+@pytest.mark.parametrize(("arg", "least", "most"), [("1", 5, 20), ("n", 0, 2)])
+def test_recursion_is_followed_only_so_deep(tmp_path: Path, arg: str, least: int, most: int) -> None:
+    """A function that calls itself for ever is left; with nothing that is known it is not followed again."""
+    text = f"static int g(int n) {{ use(7); return g({arg}); }}\nint f(int n) {{ return g(n); }}"
+    found = walk(tmp_path, text)
     code = found.program.code("f")
     assert code
     (way,) = found.ways(code)
-    assert 5 < story(way).count("use") < 20
+    assert least < story(way).count("use") < most
 
 
 def test_assumptions_are_told(tmp_path: Path) -> None:
