@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import attrs
 
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.tree.config import Config
-from kvm_ref.tree.defects import Defect, merged, of_way, releases
+from kvm_ref.tree.defects import Defect, merged, of_ways
 from kvm_ref.tree.explore import explore
 from kvm_ref.tree.files import read_text
 from kvm_ref.tree.operations import Code
@@ -19,6 +18,17 @@ from kvm_ref.tree.program import Interest, Program
 from kvm_ref.tree.roles import Roles
 from kvm_ref.tree.source import File
 from kvm_ref.vocabulary import Facts
+
+# What else does the same: at another time, or more thoroughly.
+_ALSO = {
+    "kfree_rcu": "kfree",
+    "kfree_rcu_mightsleep": "kfree",
+    "kfree_sensitive": "kfree",
+    "kvfree_rcu": "kvfree",
+    "kvfree_rcu_mightsleep": "kvfree",
+    "kvfree_sensitive": "kvfree",
+    "vfree": "kvfree",
+}
 
 
 class Files:
@@ -83,7 +93,8 @@ class Audit:
     def __init__(self, files: Files, facts: Mapping[str, Facts], config: Config) -> None:
         self.program = Program(files, files.paths, config)
         # What a file itself defines is walked, whatever the vocabulary says of a function of that name.
-        roles = {name: one for name, one in facts.items() if name not in self.program}
+        every = {**{name: facts[same] for name, same in _ALSO.items() if same in facts}, **facts}
+        roles = {name: one for name, one in every.items() if name not in self.program}
         self.roles = Roles(roles)
         self.interest = Interest(self.program, self.roles)
 
@@ -115,11 +126,7 @@ class Audit:
         ways = list(explore(self.interest, self.roles, code))
         faults = {str(one.fault) for one in ways if one.fault}
         more = any(one.more for one in ways)
-        events = (event for one in ways for event in one.way.trace.steps[0].events or ())
-        # Who gives nothing back leaves that to the caller, who has what is kept in his structures.
-        unwinds = any(map(releases, events))
-        found = [of_way(one, self.roles, code.name, () if unwinds else one.way.kept) for one in ways]
-        defects = tuple(merged(itertools.chain.from_iterable(found)))
+        defects = tuple(merged(of_ways(ways, self.roles, code.name)))
         return Audited(code.name, code.path, code.line, len(ways), len(faults), more, defects)
 
     def all(self, wanted: Sequence[str] = ()) -> Iterator[Audited]:

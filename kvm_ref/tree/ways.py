@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from kvm_ref.trace import At, Event, Trace
+from kvm_ref.tree.expressions import Place
 from kvm_ref.tree.machine import Frame, State
 from kvm_ref.tree.values import Error, Memory, Pointer, Value, settled
 
@@ -24,7 +25,7 @@ class Way:
         trace: what happens on it; one step, whose verb is the function.
         assumed: the conditions that cannot be known, and what they were taken to be, in order.
         fired: whether the call that was to fail was on it.
-        kept: the resources that the caller finds at its end, in structures that it gave.
+        kept: the resources that are found through pointers that came from somewhere else.
         given: addresses in what somebody else keeps from then on.
     """
 
@@ -42,7 +43,7 @@ class Way:
 class WalkState(State):
     """A way so far: the events, the conditions that were assumed, and how often each call was made."""
 
-    __slots__ = ("assumed", "events", "fired", "given", "hits", "shown")
+    __slots__ = ("assumed", "events", "fired", "given", "hits", "kept", "shown")
 
     def __init__(self, frames: list[Frame], memory: Memory) -> None:
         super().__init__(frames, memory)
@@ -50,6 +51,8 @@ class WalkState(State):
         self.assumed: tuple[tuple[Condition, bool], ...] = ()
         self.hits: dict[str, int] = {}
         self.fired = False
+        # What is found through pointers that came from somewhere else, and what somebody else keeps.
+        self.kept: frozenset[str] = frozenset()
         self.given: frozenset[str] = frozenset()
         # The functions that are being walked and the place of what happens in each.
         self.shown: tuple[At, ...] = ()
@@ -59,20 +62,20 @@ class WalkState(State):
         assert isinstance(other, WalkState)
         other.events, other.hits = self.events.copy(), self.hits.copy()
         other.assumed, other.fired, other.shown = self.assumed, self.fired, self.shown
-        other.given = self.given
+        other.kept, other.given = self.kept, self.given
         return other
 
-    def kept(self) -> frozenset[str]:
-        """Return the resources that can be found through pointers that came from somewhere else."""
-        stored = {
-            v.target for key, v in self.memory.values.items() if key[0] == "*" and isinstance(v, Pointer)
-        }
-        objects = {str((args or {}).get("obj", "")) for _, _, _, args, _ in self.events}
-        return frozenset(stored | {one for one in objects if one[:1] == "*" and "." in one})
+    def store(self, place: Place, value: Value) -> None:
+        super().store(place, value)
+        if isinstance(value, Pointer) and place.address(self.memory, self.top.prefix)[0] == "*":
+            self.kept |= {value.target}
 
     def emit(self, kind: str, at: At, name: str, line: int, args: Mapping[str, Any], value: Any) -> None:
         """Add an event."""
         path = self.frames[-1].code.path if self.frames else ""
+        obj = str(args.get("obj", ""))
+        if obj[:1] == "*" and "." in obj:
+            self.kept |= {obj}
         self.events.append((kind, at, name, {**args, "line": line, "file": path}, value))
 
 
