@@ -15,8 +15,9 @@ from kvm_ref.tree.bodies import Difference, Remark
 from kvm_ref.tree.cases import Case
 from kvm_ref.tree.config import Config
 from kvm_ref.tree.evidence import Evidence
-from kvm_ref.tree.failures import astray
+from kvm_ref.tree.failures import astray, unset
 from kvm_ref.tree.match import Agreement, Limit, Match
+from kvm_ref.tree.names import other_cpus, relabelled
 from kvm_ref.tree.needless import Without, needless
 from kvm_ref.tree.operations import Code, Goto, Return
 from kvm_ref.tree.program import Interest, Program
@@ -176,6 +177,7 @@ class Check:
         parted: list[Parted] = []
         passed: set[int] = set()
         ladder = self.vocabulary[name].ladder
+        code = relabelled(code, ladder)
         labels = frozenset(jump.label for jump in ladder.gotos) if ladder else frozenset()
         for case in cases.values():
             match = Match(self.interest, code, case.body, self._locks, self._optional, labels)
@@ -193,6 +195,8 @@ class Check:
         remarks = [
             *unbalanced(code, self.interest),
             *astray(code, bodies, self.interest, ladder),
+            *unset(code, ladder),
+            *other_cpus(code, self.vocabulary[name]),
         ]
         if not parted:
             remarks += needless(
