@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import attrs
 
 from kvm_ref.reading import Ladder
-from kvm_ref.tree.bodies import Remark
+from kvm_ref.tree.bodies import Body, Remark
 from kvm_ref.tree.operations import Code, Goto, Loop
 from kvm_ref.vocabulary import Facts
 
@@ -33,6 +33,12 @@ def relabelled(code: Code, ladder: Ladder | None) -> Code:
         labels={names[label]: line for label, line in code.labels.items()},
         gotos=tuple((names[label], line) for label, line in code.gotos),
     )
+
+
+def without_jumps(body: Body, labels: Container[str]) -> Body:
+    """Return a body without the jumps to labels that the text does not have: it gives up in other words."""
+    items = tuple(item for item in body.items if item[0] != "goto" or item[1] in labels)
+    return body if len(items) == len(body.items) else attrs.evolve(body, items=items)
 
 
 def other_cpus(code: Code, facts: Facts) -> Iterator[Remark]:
