@@ -75,6 +75,13 @@ def test_loops(statements: str, runs: str) -> None:
     assert way(statements, 2, g=[1, 0], k=[1, 0]) == runs
 
 
+@pytest.mark.parametrize(("one", "other"), [("a > b", "a <= b"), ("a < 3", "a >= 3"), ("a == b", "a != b")])
+def test_a_condition_and_its_contrary_are_one(one: str, other: str) -> None:
+    """What one of them was taken for decides the other, too."""
+    found = body(f"if ({one}) g(); if ({other}) h(); if (!({other})) k(); return 0;")
+    assert sorted(ways(found, None, None)) == ["g() k() return 0", "h() return 0"]
+
+
 def test_a_loop_over_things_bears_its_arguments() -> None:
     """The variable, the macro and its arguments are known."""
     loops = [

@@ -332,6 +332,19 @@ def test_what_is_settled_to_be_false(tmp_path: Path) -> None:
     ]
 
 
+def test_what_functions_are_given_to_decide_by_is_settled(tmp_path: Path) -> None:
+    """An argument that is tested in two functions is one condition, which may be known for a walk."""
+    text = "static void g(int b) { if (b) use(7); }\nint f(int a) { g(a); number(); g(a); return 0; }"
+    found = walk(tmp_path, text)
+    code = found.program.code("f")
+    assert code
+    yes, no = "f( g( use[7]() ) number()=0 g( use[7]() ) )=0", "f( g() number()=0 g() )=0"
+    assert sorted(story(way) for way in found.ways(code)) == sorted([yes, no])
+    for known, told in ((True, yes), (False, no)):
+        one = Walk(found.interest, found.roles, settled={("virt/kvm/x.c", 2, "a"): known})
+        assert [story(way) for way in one.ways(code)] == [told]
+
+
 def test_so_many_ways_and_no_more(tmp_path: Path) -> None:
     """What is left out is told."""
     found = walk(tmp_path, "int f(int a) { if (x(a)) use(1); if (x(a)) use(2); return 0; }", limit=3)
