@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Is a call of the text about the resource that the model's call is about?
 
-What is NULL, or a constant of another number, is another. What an earlier call of the same function returned is known again by that call. What lies in a structure
-is known by the member's name, and a variable by its own where another call in the function is given that
-variable. Of anything else nothing is said.
+What is NULL, or a constant of another number, is another. What an earlier call of the same function
+returned is known again by that call. What lies in a structure is known by the member's name, and a variable
+by its own where another call in the function is given that variable. Of anything else nothing is said.
 """
 
 from __future__ import annotations

@@ -130,9 +130,12 @@ class Walk(Conditions):
         at = state.shown[-1].inner or state.shown[-1].deeper()
         lock = lock_of(op, state.memory, state.top.prefix)
         if lock is not None:
+            free = state.fork() if op.name.endswith("trylock") else None
             state.emit(lock[0], at, lock[1], op.line, {}, None)
-            state.memory.store(self.result(state, op), 0)
-            return None
+            state.memory.store(self.result(state, op), int(free is not None))
+            if free is not None:
+                free.memory.store(self.result(free, op), 0)
+            return [free, state] if free else None
         name = op.name
         if not name:
             targets = self.program.targets(op, state.memory, state.top.prefix)

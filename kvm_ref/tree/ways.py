@@ -67,7 +67,7 @@ class WalkState(State):
 
     def store(self, place: Place, value: Value) -> None:
         super().store(place, value)
-        if isinstance(value, Pointer) and place.address(self.memory, self.top.prefix)[0] == "*":
+        if isinstance(value, Pointer) and place.address(self.memory, self.top.prefix).startswith("*"):
             self.kept |= {value.target}
 
     def emit(self, kind: str, at: At, name: str, line: int, args: Mapping[str, Any], value: Any) -> None:

@@ -45,6 +45,11 @@ LATER = "if (misc_register(&m)) {\n\terr = -EIO;\n\tgoto out;\n}\nreturn 0;\nout
         + LATER + "put_device(&p->dev);\nreturn err;",
         "p = kzalloc(1, 2);\nif (!p)\n\treturn -ENOMEM;\nlist_add(&p->list, &all);\n" + LATER + "return err;",
         "p = kzalloc(1, 2);\nif (!p)\n\treturn -ENOMEM;\nhold(p);\n" + LATER + "return err;",
+        # A lock that is taken, or not.
+        "if (!mutex_trylock(&dev->l))\n\treturn -EBUSY;\np = kzalloc(1, 2);\nmutex_unlock(&dev->l);\n"
+        "kfree(p);\nreturn 0;",
+        "if (mmap_write_lock_killable(mm))\n\treturn -EINTR;\np = kzalloc(1, 2);\nmmap_write_unlock(mm);\n"
+        "kfree(p);\nreturn 0;",
         # It is freed in another way.
         "p = kzalloc(1, 2);\nif (!p)\n\treturn -ENOMEM;\n" + LATER + "kfree_rcu(p, rcu);\nreturn err;",
         # The caller finds it, and gives it back.
