@@ -201,7 +201,7 @@ class Check:
         remarks = [
             *unbalanced(code, self.interest),
             *astray(code, bodies, self.interest, ladder),
-            *unset(code, ladder),
+            *unset(code, ladder, untried),
             *other_cpus(code, self.vocabulary[name]),
         ]
         if not parted:

@@ -10,7 +10,7 @@ matters. A run of the model may pass another call of the same function; here eac
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import attrs
 
@@ -67,16 +67,21 @@ def astray(
             yield from onward.remarks(code, at, op, known[at])
 
 
-def unset(code: Code, ladder: Ladder | None) -> Iterator[Remark]:
+def unset(code: Code, ladder: Ladder | None, untried: Container[int]) -> Iterator[Remark]:
     """Yield the jumps that surely have no error to return, to labels that undo something.
 
     Args:
         code: the function.
         ladder: the ladder of the model's function.
+        untried: the lines of jumps that no run of the model comes to: of the others more is known.
     """
     found = ladder.labels if ladder and not code.void else ()
     labels = {one.name for one in found if ladder and ladder.fall(one.name)}
-    jumps = [(at, op) for at, op in enumerate(code.operations) if isinstance(op, Goto) and op.label in labels]
+    jumps = [
+        (at, op)
+        for at, op in enumerate(code.operations)
+        if isinstance(op, Goto) and op.label in labels and op.line in untried
+    ]
     known = _constants(code) if jumps else {}
     without = _without_jumps(code) if jumps else set()
     for at, op in jumps:
