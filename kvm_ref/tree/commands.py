@@ -65,7 +65,7 @@ def check(args: argparse.Namespace) -> int:
         if args.format == "json":
             _json({"format": FORMAT, "tree": args.tree, "kernel": tree.version, "missing": missing})
         elif args.format == "sarif":
-            _json(sarif.log([]))
+            _json(sarif.log([], [f"there is no {name}()" for name in missing]))
         else:
             _print(report.another(args.tree, tree.version, missing))
         return 1
@@ -80,7 +80,9 @@ def check(args: argparse.Namespace) -> int:
     if args.format == "json":
         _json({"format": FORMAT, "tree": args.tree, "kernel": tree.version} | report.to_json(done))
     elif args.format == "sarif":
-        _json(sarif.log([d for one in done for d in one.defects]))
+        errors = [held.error for one in done for held in one.held if held.error]
+        errors += [f"{name}() is not in this tree" for one in done for name in one.missing]
+        _json(sarif.log([d for one in done for d in one.defects], errors))
     else:
         _print(report.text(args.tree, tree.version, done, every=bool(args.function)))
     return int(any(not one.equal for one in done))
@@ -158,7 +160,7 @@ def audit(args: argparse.Namespace) -> int:
     if args.format == "json":
         _json(report.audit_to_json(done))
     elif args.format == "sarif":
-        _json(sarif.log(defects))
+        _json(sarif.log(defects, [one.error for one in done if one.error]))
     else:
         _print(report.audit(done))
     return int(bool(defects) or any(one.error for one in done))

@@ -115,6 +115,22 @@ def test_a_function_that_cannot_be_read_is_an_error(kvm_ref: Command, tmp_path: 
     assert done.lines[0].startswith(f"{path}:4: cannot read probe()")
 
 
+def test_sarif_of_a_function_that_cannot_be_read(kvm_ref: Command, tmp_path: Path) -> None:
+    """SARIF says that the run did not succeed, and names files as URIs are written."""
+    path = tmp_path / "a #%.c"
+    path.write_text(DRIVER + "\nint bad(void)\n{\n\tvoid *p = kzalloc(1, 2);\n\treturn ) 1;\n}\n")
+    (tmp_path / "pairs").write_text(PAIRS)
+    args = ("tree", "audit", str(path), "--pairs", str(tmp_path / "pairs"), "--format", "sarif")
+    done = kvm_ref(*args)
+    (run,) = done.json["runs"]
+    (invocation,) = run["invocations"]
+    assert (done.status, invocation["executionSuccessful"]) == (1, False)
+    (told,) = invocation["toolExecutionNotifications"]
+    assert told["message"]["text"].startswith(f"{path}:34: cannot read bad()")
+    uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri.endswith("/a%20%23%25.c")
+
+
 def test_walk_shows_the_unwind(kvm_ref: Command, linux: str) -> None:
     """One way through kvm_init() of the text: the fault, the goto, and each undo at its line."""
     done = kvm_ref("tree", "walk", linux, "kvm_init", "--fail", "misc_register")
