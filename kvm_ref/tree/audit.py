@@ -21,6 +21,7 @@ from kvm_ref.vocabulary import Facts
 
 # What else does the same: at another time, or more thoroughly.
 _ALSO = {
+    "debugfs_remove": "debugfs_remove_recursive",
     "kfree_rcu": "kfree",
     "kfree_rcu_mightsleep": "kfree",
     "kfree_sensitive": "kfree",

@@ -52,6 +52,7 @@ LATER = "if (misc_register(&m)) {\n\terr = -EIO;\n\tgoto out;\n}\nreturn 0;\nout
         "kfree(p);\nreturn 0;",
         # It is freed in another way.
         "p = kzalloc(1, 2);\nif (!p)\n\treturn -ENOMEM;\n" + LATER + "kfree_rcu(p, rcu);\nreturn err;",
+        "p = debugfs_create_dir(1, NULL);\n" + LATER + "debugfs_remove(p);\nreturn err;",
         # The caller finds it, and gives it back.
         "dev->p = kzalloc(1, 2);\nif (!dev->p)\n\treturn -ENOMEM;\n" + LATER + "return err;",
         # An error that was left is none for a jump to where all end.
