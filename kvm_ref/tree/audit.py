@@ -10,7 +10,7 @@ import attrs
 
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.tree.config import Config
-from kvm_ref.tree.defects import Defect, merged, of_way
+from kvm_ref.tree.defects import Defect, merged, of_ways
 from kvm_ref.tree.explore import explore
 from kvm_ref.tree.files import read_text
 from kvm_ref.tree.operations import Code
@@ -18,6 +18,18 @@ from kvm_ref.tree.program import Interest, Program
 from kvm_ref.tree.roles import Roles
 from kvm_ref.tree.source import File
 from kvm_ref.vocabulary import Facts
+
+# What else does the same: at another time, or more thoroughly.
+_ALSO = {
+    "debugfs_remove": "debugfs_remove_recursive",
+    "kfree_rcu": "kfree",
+    "kfree_rcu_mightsleep": "kfree",
+    "kfree_sensitive": "kfree",
+    "kvfree_rcu": "kvfree",
+    "kvfree_rcu_mightsleep": "kvfree",
+    "kvfree_sensitive": "kvfree",
+    "vfree": "kvfree",
+}
 
 
 class Files:
@@ -42,7 +54,10 @@ class Files:
         Raises:
             Misuse: it cannot be read, or is no C text.
         """
-        return File(path, read_text(Path(path)), config)
+        text = read_text(Path(path))
+        if not path.endswith((".c", ".h")):
+            raise Misuse(f"{path}: no C file: expected a name that ends in .c or .h")
+        return File(path, text, config)
 
 
 @attrs.frozen
@@ -79,7 +94,8 @@ class Audit:
     def __init__(self, files: Files, facts: Mapping[str, Facts], config: Config) -> None:
         self.program = Program(files, files.paths, config)
         # What a file itself defines is walked, whatever the vocabulary says of a function of that name.
-        roles = {name: one for name, one in facts.items() if name not in self.program}
+        every = {**{name: facts[same] for name, same in _ALSO.items() if same in facts}, **facts}
+        roles = {name: one for name, one in every.items() if name not in self.program}
         self.roles = Roles(roles)
         self.interest = Interest(self.program, self.roles)
 
@@ -88,10 +104,10 @@ class Audit:
         return [name for name in self.program.names() if self._acquires(name)]
 
     def _acquires(self, name: str) -> bool:
+        # What cannot be read goes by its looks: it is told as an error.
         code = self.program.code(name)
-        return code is not None and any(
-            called in self.roles and self.roles[called].acquires for called in code.calls()
-        )
+        called = code.calls() if code else self.program.mentioned(name)
+        return any(one in self.roles and self.roles[one].acquires for one in called)
 
     def function(self, name: str) -> Audited:
         """Walk and judge one function.
@@ -108,16 +124,11 @@ class Audit:
         return self._walk(code)
 
     def _walk(self, code: Code) -> Audited:
-        ways, more = 0, False
-        faults: set[str] = set()
-        found: list[Defect] = []
-        for explored in explore(self.interest, self.roles, code):
-            ways += 1
-            more = more or explored.more
-            faults.add(str(explored.fault or ""))
-            found += of_way(explored, self.roles, code.name)
-        defects = tuple(merged(iter(found)))
-        return Audited(code.name, code.path, code.line, ways, len(faults - {""}), more, defects)
+        ways = list(explore(self.interest, self.roles, code))
+        faults = {str(one.fault) for one in ways if one.fault}
+        more = any(one.more for one in ways)
+        defects = tuple(merged(of_ways(ways, self.roles, code.name)))
+        return Audited(code.name, code.path, code.line, len(ways), len(faults), more, defects)
 
     def all(self, wanted: Sequence[str] = ()) -> Iterator[Audited]:
         """Walk and judge the functions that are wanted, or all that have something to undo."""

@@ -24,7 +24,9 @@ _STRING = rb"""
     | '(?:[^'\\\n]|\\.)[^'\\\n]*(?:\\.[^'\\\n]*)*'
 """
 _QUOTED = re.compile(_STRING, re.DOTALL | re.VERBOSE)
-_COMMENT = re.compile(rb"/\*[^*]*(?:\*(?!/)[^*]*)*\*/ | //[^\n]* |" + _STRING, re.DOTALL | re.VERBOSE)
+_COMMENT = re.compile(
+    rb"/\*[^*]*(?:\*(?!/)[^*]*)*\*/ | //[^\n\\]*(?:\\\r?.[^\n\\]*)* |" + _STRING, re.DOTALL | re.VERBOSE
+)
 _PARENTHESIS = re.compile(rb"[()]")
 _BRACKET = re.compile(rb"[()\[\]{},:]")
 
@@ -53,7 +55,7 @@ _ASM = re.compile(
 )
 # A register or an attribute of a local variable stands behind its name.
 _OF_VARIABLE = re.compile(rb"(?<!\belse)(?<!\bdo)(?<=[\w\]])\s*\Z")
-_CLEANUP = re.compile(rb"__(?:free|cleanup)\b")
+_CLEANUP = re.compile(rb"__(?:free\s*\(\s*(?P<free>\w+)|cleanup\b)")
 _OPERAND = re.compile(rb'\s*(?:\[\s*\w+\s*\]\s*)?(?:"[^"]*"\s*)+\(.*\)\s*', re.DOTALL)
 _STRINGS = re.compile(rb'\s*(?:"[^"]*"\s*)+')
 
@@ -97,12 +99,14 @@ class Blanked:
         loops: macros before a block or a statement, which are written ``while`` now, by their offset.
         asm_gotos: the labels of each ``asm goto``, by the offset of the statement.
         ranges: the offset of the ``...`` of each ``case 1 ... 5:``, which is written ``%`` now.
+        frees: what ``__free()`` names, by the offset behind the variable's name.
     """
 
     text: bytes
     loops: dict[int, str]
     asm_gotos: dict[int, tuple[str, ...]]
     ranges: frozenset[int]
+    frees: dict[int, str]
 
 
 def uncommented(text: bytes) -> bytes:
@@ -177,7 +181,7 @@ def blank(text: bytes) -> Blanked:
     for step in (work.asm, work.words, work.types, work.loops):
         step()
         work.settle()
-    return Blanked(bytes(work.text), work.macros, work.labels, frozenset(work.dots))
+    return Blanked(bytes(work.text), work.macros, work.labels, frozenset(work.dots), work.frees)
 
 
 class _Text:
@@ -190,6 +194,7 @@ class _Text:
         self.macros: dict[int, str] = {}
         self.labels: dict[int, tuple[str, ...]] = {}
         self.dots: list[int] = []
+        self.frees: dict[int, str] = {}
 
     def put(self, start: int, end: int, new: bytes = b"") -> None:
         # Write something over the start of a piece of text, and blanks over the rest.
@@ -231,9 +236,11 @@ class _Text:
 
     def words(self) -> None:
         for start, end in attributes(self.mask):
-            if not _CLEANUP.match(self.mask, start) or _OF_VARIABLE.search(
-                self.mask, max(0, start - 80), start
-            ):
+            cleanup = _CLEANUP.match(self.mask, start)
+            variable = cleanup and _OF_VARIABLE.search(self.mask, max(0, start - 80), start)
+            if cleanup and variable and cleanup["free"]:
+                self.frees[variable.start()] = cleanup["free"].decode()
+            if not cleanup or variable:
                 self.put(start, end)
         for found in _WORD.finditer(self.mask):
             kind = str(found.lastgroup)

@@ -15,8 +15,9 @@ from kvm_ref.tree.bodies import Difference, Remark
 from kvm_ref.tree.cases import Case
 from kvm_ref.tree.config import Config
 from kvm_ref.tree.evidence import Evidence
-from kvm_ref.tree.failures import astray
+from kvm_ref.tree.failures import astray, unset
 from kvm_ref.tree.match import Agreement, Limit, Match
+from kvm_ref.tree.names import other_cpus, relabelled, without_jumps
 from kvm_ref.tree.needless import Without, needless
 from kvm_ref.tree.operations import Code, Goto, Return
 from kvm_ref.tree.program import Interest, Program
@@ -176,7 +177,14 @@ class Check:
         parted: list[Parted] = []
         passed: set[int] = set()
         ladder = self.vocabulary[name].ladder
+        code = relabelled(code, ladder)
         labels = frozenset(jump.label for jump in ladder.gotos) if ladder else frozenset()
+        if not labels <= code.labels.keys():
+            # Some jumps are put in other words: what counts is what is done.
+            cases = {
+                n: attrs.evolve(case, body=without_jumps(case.body, code.labels)) for n, case in cases.items()
+            }
+            labels = frozenset()
         for case in cases.values():
             match = Match(self.interest, code, case.body, self._locks, self._optional, labels)
             try:
@@ -193,6 +201,8 @@ class Check:
         remarks = [
             *unbalanced(code, self.interest),
             *astray(code, bodies, self.interest, ladder),
+            *unset(code, ladder, untried),
+            *other_cpus(code, self.vocabulary[name]),
         ]
         if not parted:
             remarks += needless(

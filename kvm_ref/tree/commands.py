@@ -53,8 +53,8 @@ def _config(args: argparse.Namespace, backend: Backend | None) -> Config:
 
 
 def _backends(names: list[str]) -> list[Backend]:
-    wanted = list(backends.available()) if not names or "all" in names else names
-    return [backends.load(name) for name in wanted]
+    named = [backends.load(name) for name in names if name != "all"]
+    return named if named and "all" not in names else [backends.load(name) for name in backends.available()]
 
 
 def check(args: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def check(args: argparse.Namespace) -> int:
         if args.format == "json":
             _json({"format": FORMAT, "tree": args.tree, "kernel": tree.version, "missing": missing})
         elif args.format == "sarif":
-            _json(sarif.log([]))
+            _json(sarif.log([], [f"there is no {name}()" for name in missing]))
         else:
             _print(report.another(args.tree, tree.version, missing))
         return 1
@@ -80,7 +80,9 @@ def check(args: argparse.Namespace) -> int:
     if args.format == "json":
         _json({"format": FORMAT, "tree": args.tree, "kernel": tree.version} | report.to_json(done))
     elif args.format == "sarif":
-        _json(sarif.log([d for one in done for d in one.defects]))
+        errors = [held.error for one in done for held in one.held if held.error]
+        errors += [f"{name}() is not in this tree" for one in done for name in one.missing]
+        _json(sarif.log([d for one in done for d in one.defects], errors))
     else:
         _print(report.text(args.tree, tree.version, done, every=bool(args.function)))
     return int(any(not one.equal for one in done))
@@ -104,8 +106,10 @@ def walk(args: argparse.Namespace) -> int:
     code = found.program.code(args.function)
     if code is None:
         raise Misuse(str(found.program.errors[args.function]))
-    fault: Fault | None = parse_fault(args.fail) if args.fail else None
+    fault: Fault | None = None if args.fail is None else parse_fault(args.fail)
     roles = Roles(found.vocabulary, found.program)
+    if fault is not None and fault.cpu is not None:
+        raise Misuse(f"--fail {args.fail}: a walk of text is on no CPU: expected FUNCTION[#NTH][=ERRNO]")
     if fault is not None and fault.function not in roles:
         raise Misuse(f"no call of {fault.function!r} can fail{nearest(fault.function, roles)}")
     ways = Walk(Interest(found.program, roles), roles, fault).ways(code)
@@ -156,7 +160,7 @@ def audit(args: argparse.Namespace) -> int:
     if args.format == "json":
         _json(report.audit_to_json(done))
     elif args.format == "sarif":
-        _json(sarif.log(defects))
+        _json(sarif.log(defects, [one.error for one in done if one.error]))
     else:
         _print(report.audit(done))
     return int(bool(defects) or any(one.error for one in done))

@@ -7,7 +7,7 @@ way through the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -141,13 +141,41 @@ def _rule(difference: Difference, before: list[str], vocabulary: Mapping[str, Fa
     return "leak" if releases and did == "return" else "differs"
 
 
-def of_way(explored: Explored, roles: Roles, function: str) -> Iterator[Defect]:
-    """Yield what the judges find of one way through a function."""
-    events = explored.way.trace.steps[0].events or []
-    for finding in judge_all(explored.way.trace, roles):
-        rule = _JUDGES.get(finding.judge)
-        if rule is not None:
-            yield _of_finding(finding, rule, events, str(explored.fault or ""), function)
+def of_ways(ways: Sequence[Explored], roles: Roles, function: str) -> Iterator[Defect]:
+    """Yield what the judges find of all ways through a function."""
+    ends, released = _ends(ways), _released(ways, roles)
+    for explored in ways:
+        way, events = explored.way, explored.way.trace.steps[0].events or []
+        for finding in judge_all(way.trace, roles):
+            rule = _JUDGES.get(finding.judge)
+            kind, _, name = finding.resource.partition(":")
+            # Who gives nothing of a kind back leaves that to the caller, who finds it in his structures.
+            if rule == "leak" and (way.gave(name) or (name in way.kept and kind not in released)):
+                continue
+            # What others come to as well, without a jump, is no place where a function gives up.
+            if rule == "success-after-unwind" and _place(events[-1]) in ends:
+                continue
+            if rule is not None:
+                yield _of_finding(finding, rule, events, str(explored.fault or ""), function)
+
+
+def _ends(ways: Sequence[Explored]) -> set[tuple[str, int]]:
+    # Where the ways return on which nothing failed.
+    every = (one.way.trace.steps[0].events or [] for one in ways)
+    return {_place(events[-1]) for events in every if not any(e[0] in ("goto", "inject") for e in events)}
+
+
+def _place(event: Event) -> tuple[str, int]:
+    args = event[3] or {}
+    return args["file"], args["line"]
+
+
+def _released(ways: Sequence[Explored], roles: Roles) -> set[str]:
+    # The kinds of resources that are released on some way.
+    every = (event for one in ways for event in one.way.trace.steps[0].events or ())
+    return {
+        roles[name].releases for kind, _, name, args, _ in every if kind == "enter" and "obj" in (args or {})
+    }
 
 
 def _of_finding(finding: Finding, rule: str, events: list[Event], fault: str, function: str) -> Defect:

@@ -10,7 +10,7 @@ matters. A run of the model may pass another call of the same function; here eac
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import attrs
 
@@ -19,7 +19,7 @@ from kvm_ref.tree.bodies import Body, Remark, plain, shown, value_of
 from kvm_ref.tree.expressions import Variable
 from kvm_ref.tree.flow import Idle, after, sets, turns
 from kvm_ref.tree.machine import Frame, Machine, State
-from kvm_ref.tree.operations import Branch, Call, Code, Loop, Operation, Return, Set, Turn
+from kvm_ref.tree.operations import Branch, Call, Code, Goto, Loop, Operation, Return, Set, Turn
 from kvm_ref.tree.program import Interest
 from kvm_ref.tree.values import Memory, Unset, Value
 from kvm_ref.vocabulary import Facts, Null
@@ -65,6 +65,47 @@ def astray(
         if at in known:
             onward = _Onward(interest, op.name, failures[op.name])
             yield from onward.remarks(code, at, op, known[at])
+
+
+def unset(code: Code, ladder: Ladder | None, untried: Container[int]) -> Iterator[Remark]:
+    """Yield the jumps that surely have no error to return, to labels that undo something.
+
+    Args:
+        code: the function.
+        ladder: the ladder of the model's function.
+        untried: the lines of jumps that no run of the model comes to: of the others more is known.
+    """
+    found = ladder.labels if ladder and not code.void else ()
+    labels = {one.name for one in found if ladder and ladder.fall(one.name)}
+    jumps = [
+        (at, op)
+        for at, op in enumerate(code.operations)
+        if isinstance(op, Goto) and op.label in labels and op.line in untried
+    ]
+    known = _constants(code) if jumps else {}
+    without = _without_jumps(code) if jumps else set()
+    for at, op in jumps:
+        behind = (one for one in code.operations[op.to.at :] if isinstance(one, (Return, Goto)))
+        end = next(behind)
+        # What goes on elsewhere is no end, and NULL is an error where a pointer is returned.
+        if isinstance(end, Goto) or op.to.at in without or (code.pointer and isinstance(end.value, Variable)):
+            continue
+        value = known.get(at, {}).get(_PREFIX + code.error(end))
+        if isinstance(value, int) and value >= 0:
+            message = f"{code.name}() jumps to {op.label} without an error"
+            yield Remark(code.path, op.line, "success-after-unwind", message)
+
+
+def _without_jumps(code: Code) -> set[int]:
+    # The operations that control comes to without a goto.
+    seen: set[int] = set()
+    todo = [0]
+    while todo:
+        at = todo.pop()
+        if at not in seen:
+            seen.add(at)
+            todo += () if isinstance(code.operations[at], Goto) else after(code.operations, at)
+    return seen
 
 
 def _asked(code: Code, call: Call) -> bool:

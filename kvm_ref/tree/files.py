@@ -27,6 +27,8 @@ def read_text(path: Path) -> bytes:
     except FileNotFoundError:
         there = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         raise Misuse(f"{path}: there is no such file{nearest(path.name, there) if there else ''}") from None
+    except Misuse:
+        raise
     except (OSError, ValueError) as error:
         raise Misuse(f"{path}: {unreadable(error)}") from None
     at = text.find(b"\0")

@@ -71,7 +71,7 @@ def add(command: Command) -> None:
 
     p = command("walk", "show one way through a function as a trace", _WALK, among)
     _of_tree(p)
-    p.add_argument("--fail", default="", metavar="SPEC", help="fail a call: FUNCTION[#NTH][=ERRNO]")
+    p.add_argument("--fail", metavar="SPEC", help="fail a call: FUNCTION[#NTH][=ERRNO]")
     add_format(p, "text", "json")
 
     p = command("ladder", "show a function's goto ladder as the text has it", _LADDER, among)

@@ -35,6 +35,7 @@ _OPTION = frozenset({"IS_ENABLED", "IS_REACHABLE", "IS_BUILTIN", "IS_MODULE"})
 _SILENT = frozenset({"BUILD_BUG_ON", "BUILD_BUG_ON_MSG", "static_assert", "__builtin_unreachable"})
 # Calls through a table of static calls: the argument names the member.
 _STATIC_CALL = re.compile(r"static_call(_cond)?|kvm_x86_call|kvm_pmu_call")
+_CONTRARY = {"<=": ">", ">=": "<", "!=": "=="}
 _NO_WORD = re.compile(r"\W+")
 _HERE = Unknown("this CPU")
 _NUMBER = re.compile(r"([-+]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)[uUlL]*")
@@ -273,6 +274,13 @@ class Lowering:
                 self.condition(part(node, "left"), *first)
                 self.place(more)
                 return self.condition(part(node, "right"), yes, no)
+            case "binary_expression" if other := _CONTRARY.get(self.text(part(node, "operator"))):
+                # The one and the other are one condition, which is known by one of them.
+                left, right = part(node, "left"), part(node, "right")
+                test = Binary(other, self.value(left), self.value(right))
+                text = f"{self.text(left)} {other} {self.text(right)}"
+                self.emit(Branch(test, no, yes, text, self.line_of(node)))
+                return None
             case "call_expression" if self.text(part(node, "function")) in ("likely", "unlikely"):
                 return self.condition(part(node, "arguments").named_children[0], yes, no)
         self.emit(Branch(self.value(node), yes, no, self.text(node), self.line_of(node)))

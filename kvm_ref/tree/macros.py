@@ -16,6 +16,9 @@ _DEFINE = re.compile(
     rb"[ \t]*#[ \t]*define[ \t]+(\w+)\(([\w, \t]*)\)[ \t]*((?:[^\n\\\x01]|[\\\x01]\r?\n|\\.)*)"
 )
 _STATEMENT = re.compile(rb"\s*(do|if|for|while|switch)\b")
+_RETURN = re.compile(rb"\breturn\b")
+_GOTO = re.compile(rb"\bgoto\s+(\w+)")
+_LABEL = re.compile(rb"[;{}]\s*\\?\s*(\w+)\s*:")
 _CALLS = re.compile(rb"\w\s*\(")
 
 
@@ -26,6 +29,12 @@ def macros(file: File) -> dict[str, Function]:
         return known
     file.kept["macros"] = out = _read(file)
     return out
+
+
+def leaves(macro: Function) -> bool:
+    """Say whether a macro returns from its caller, or jumps to a label of its caller."""
+    own = set(_LABEL.findall(macro.raw))
+    return bool(_RETURN.search(macro.raw)) or not own.issuperset(_GOTO.findall(macro.raw))
 
 
 def _read(file: File) -> dict[str, Function]:

@@ -9,6 +9,7 @@ from kvm_ref.tree.expressions import (
     PURE,
     AddressOf,
     Apply,
+    Constant,
     Element,
     Expression,
     Place,
@@ -23,6 +24,8 @@ _THIS_CPU = frozenset({"this_cpu_read", "__this_cpu_read", "raw_cpu_read"})
 _THIS_CPU_SET = frozenset({"this_cpu_write", "__this_cpu_write", "raw_cpu_write"})
 _THIS_CPU_PTR = frozenset({"this_cpu_ptr", "raw_cpu_ptr", "__this_cpu_ptr"})
 _WARN = frozenset({"WARN", "WARN_ONCE", "WARN_TAINT", "WARN_RATELIMIT", "KVM_BUG_ON"})
+# Those that take a pointer from what frees it at the end of its block.
+_GIVE_UP = frozenset({"no_free_ptr", "return_ptr", "retain_and_null_ptr"})
 _HERE = Unknown("this CPU")
 
 # What is stored where, in order, and what the whole is worth.
@@ -54,6 +57,9 @@ def meaning(name: str, args: tuple[Expression, ...], temp: Callable[[], Temp]) -
         case ("xchg", (pointer, value)):
             old, place = temp(), _through(pointer)
             return ((old, place), (place, value)), old
+        case _, (Place() as place,) if name in _GIVE_UP:
+            old = temp()
+            return ((old, place), (place, Constant(0))), old
         case ("per_cpu", (of, cpu)):
             return (), Element(of, cpu)
         case ("per_cpu_ptr", (of, cpu)):

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 
-from kvm_ref.tree.scopes import GUARDS
+from kvm_ref.tree.scopes import FREES, GUARDS
 
 _NAME = re.compile(rb"([A-Za-z_]\w*)(\s*\()?")
+_FREE = re.compile(rb"__free\s*\(\s*(\w+)")
 _MEMBER = re.compile(rb"(?:->|\.)\s*(\w+)")
 _LOCKING = frozenset(lock for lock, _ in GUARDS.values())
 
@@ -35,6 +36,9 @@ class Mentions:
         if self._members:
             for member in _MEMBER.findall(text):
                 names |= self._members.get(member, set())
+        if "__free" in names:
+            frees = (kind.decode() for kind in _FREE.findall(text))
+            names |= {FREES.get(kind, kind) for kind in frees}
         if any(name.endswith("guard") for name in names):
             names |= _LOCKING
         return names

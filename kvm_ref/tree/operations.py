@@ -161,15 +161,16 @@ class Code:
 
     def errors(self) -> tuple[str, ...]:
         """Return the variables that it returns, or makes error pointers of: those that hold its error."""
-        found: dict[str, None] = {}
-        kept = {op.place: op.value for op in self.operations if isinstance(op, Set)}
-        for op in self.operations:
-            value = op.value if isinstance(op, Return) else None
-            if isinstance(value, Temp):
-                # What is returned past a guard is kept while that unlocks.
-                value = kept.get(value)
-            while isinstance(value, Apply):
-                value = value.of
-            if isinstance(value, Variable) and value.local:
-                found[value.name] = None
-        return tuple(found)
+        returns = [self.error(op) for op in self.operations if isinstance(op, Return)]
+        return tuple(dict.fromkeys(filter(None, returns)))
+
+    def error(self, op: Return) -> str:
+        """Return the variable that one of its returns returns, or makes an error pointer of, or ""."""
+        value = op.value
+        if isinstance(value, Temp):
+            # What is returned past a guard is kept while that unlocks.
+            kept = (one.value for one in self.operations if isinstance(one, Set) and one.place == value)
+            value = next(kept, None)
+        while isinstance(value, Apply):
+            value = value.of
+        return value.name if isinstance(value, Variable) and value.local else ""

@@ -64,6 +64,7 @@ class Parsed:
         loops: the macros that are loops, by the offset of the ``while`` that stands for them.
         asm_gotos: the labels of each ``asm goto``, by the offset of the statement.
         ranges: the offset of each ``case 1 ... 5:``, which is written ``1 % 5``.
+        frees: what ``__free()`` names, by the offset behind the variable's name.
         body: the block that is the function's body.
         node: the root of the tree.
     """
@@ -73,6 +74,7 @@ class Parsed:
     loops: dict[int, str]
     asm_gotos: dict[int, tuple[str, ...]]
     ranges: frozenset[int]
+    frees: dict[int, str]
     body: tree_sitter.Node
     node: tree_sitter.Node
 
@@ -128,6 +130,7 @@ def parse(function: Function) -> Parsed:
         loops=blanked.loops,
         asm_gotos=blanked.asm_gotos,
         ranges=blanked.ranges,
+        frees=blanked.frees,
         body=root.children[0],
         node=root,
     )

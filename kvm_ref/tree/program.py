@@ -13,7 +13,7 @@ from kvm_ref.tree.config import Config
 from kvm_ref.tree.expressions import Place
 from kvm_ref.tree.flow import Idle, idle
 from kvm_ref.tree.locks import is_lock
-from kvm_ref.tree.macros import macros
+from kvm_ref.tree.macros import leaves, macros
 from kvm_ref.tree.mentions import Mentions
 from kvm_ref.tree.operations import Call, Code, Operation
 from kvm_ref.tree.parse import ParseError
@@ -120,10 +120,22 @@ class Program:
         if function is None:
             return None
         try:
-            return read(self._where.get(name), function, self.config, self.spoken, self._where)
+            code = read(self._where.get(name), function, self.config, self.spoken, self._where)
+            self._refuse_jumps(code)
+            return code
         except ParseError as error:
             self.errors[name] = error
             return None
+
+    def _refuse_jumps(self, code: Code) -> None:
+        # A macro that leaves its caller is no function.
+        for op in code.operations:
+            if not isinstance(op, Call) or op.name in self._where:
+                continue
+            macro = self._macros.get(op.name)
+            if macro and leaves(macro):
+                at, does = f"{code.path}:{op.line}", f"{op.name}() is a macro that jumps or returns"
+                raise ParseError(f"{at}: cannot read {code.name}(): {does}", op.line)
 
     def targets(self, call: Call, memory: Memory, prefix: str) -> set[str]:
         """Return the functions that a call through a pointer may reach, as far as that is known."""

@@ -10,7 +10,7 @@ import attrs
 
 from kvm_ref.tree.config import Config
 from kvm_ref.tree.operations import Code
-from kvm_ref.tree.parse import Parsed, parse
+from kvm_ref.tree.parse import Parsed, ParseError, parse
 from kvm_ref.tree.source import File, Function
 from kvm_ref.tree.statements import lower
 
@@ -47,6 +47,17 @@ def read(
     Raises:
         ParseError: the function cannot be read.
     """
+    try:
+        return _read(file, function, config, spoken, functions)
+    except RecursionError:
+        at = f"{function.path}:{function.line}"
+        message = f"{at}: cannot read {function.name}(): it is nested too deeply"
+        raise ParseError(message, function.line) from None
+
+
+def _read(
+    file: File | None, function: Function, config: Config, spoken: Container[str], functions: Container[str]
+) -> Code:
     if file is None:
         return lower(parse(function), config, spoken, functions)
     known = cast("list[_Read]", file.kept.setdefault(f"code of {function.name}()", []))

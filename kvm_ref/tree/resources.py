@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Is a call of the text about the resource that the model's call is about?
 
-What an earlier call of the same function returned is known again by that call. What lies in a structure
-is known by the member's name, and a variable by its own where another call in the function is given that
-variable. Of anything else nothing is said.
+What is NULL, or a constant of another number, is another. What an earlier call of the same function
+returned is known again by that call. What lies in a structure is known by the member's name, and a variable
+by its own where another call in the function is given that variable. Of anything else nothing is said.
 """
 
 from __future__ import annotations
 
 from kvm_ref.tree.bodies import About, Item
+from kvm_ref.tree.expressions import Variable
 from kvm_ref.tree.operations import Call, Code
 from kvm_ref.tree.values import Memory, Pointer
 from kvm_ref.vocabulary import Facts
@@ -30,7 +31,14 @@ def other(
     at = _argument(facts)
     if not isinstance(item, About) or not 0 <= at < len(op.args):
         return ""
-    value = op.args[at].value(memory, prefix)
+    arg = op.args[at]
+    value = arg.value(memory, prefix)
+    if value == 0 and item.resource != "NULL":
+        return "NULL"
+    if facts.releases and isinstance(arg, Variable) and arg.constant:
+        # A constant by its name in the kernel, which it has in the model.
+        number = facts.function.__globals__.get(arg.name)
+        return arg.name if isinstance(number, int) and str(number) != item.resource else ""
     if not isinstance(value, Pointer):
         return ""
     target = value.target

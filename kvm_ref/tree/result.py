@@ -11,7 +11,7 @@ import attrs
 
 from kvm_ref.kernel import Commit
 from kvm_ref.tree.check import Check, Held, is_kvm
-from kvm_ref.tree.defects import Defect, merged, of_held, of_way
+from kvm_ref.tree.defects import Defect, merged, of_held, of_ways
 from kvm_ref.tree.evidence import Evidence
 from kvm_ref.tree.explore import explore
 from kvm_ref.tree.operations import Code
@@ -93,16 +93,29 @@ def _explained(
     near = {id(value) for name in modules for value in vars(sys.modules[name]).values()}
     for commit in [commit for commit in Commit.known.values() if id(commit) in near]:
         evidence = Evidence(check.backend, commits={commit.hash: not commit.default})
+        if not _may_differ(check, evidence):
+            continue
         other = Check(check.tree, check.backend, check.program.config, evidence, check.program)
         better = [
             found
             for name in differing
-            if out[name].parted and (found := other.held(name)).equal == found.cases and not found.error
+            if out[name].parted
+            and name in evidence.cases
+            and (found := other.held(name)).equal == found.cases
+            and not found.error
         ]
         if better:
             commits.append((commit, not commit.default))
             out |= {one.name: one for one in better}
     return list(out.values()), commits
+
+
+def _may_differ(check: Check, evidence: Evidence) -> bool:
+    # A tree with functions that only one of two models has is not like the other one.
+    gone, new = check.evidence.cases.keys() - evidence.cases, evidence.cases.keys() - check.evidence.cases
+    return not (gone and all(name in check.program for name in gone)) and (
+        not new or any(name in check.program for name in new)
+    )
 
 
 def _defects(check: Check, held: Sequence[Held]) -> Iterator[Defect]:
@@ -124,10 +137,9 @@ def _defects(check: Check, held: Sequence[Held]) -> Iterator[Defect]:
             for _, name, _ in (parted.difference.did, parted.difference.due)
             for kind in _kinds(check, name)
         }
-        for explored in explore(interest, roles, code):
-            for defect in of_way(explored, roles, one.name):
-                if any(defect.message.startswith(f"{kind} ") for kind in concerned):
-                    yield defect
+        for defect in of_ways(list(explore(interest, roles, code)), roles, one.name):
+            if any(defect.message.startswith(f"{kind} ") for kind in concerned):
+                yield defect
 
 
 def _in_new_steps(check: Check, held: Held, code: Code, roles: Roles, interest: Interest) -> Iterator[Defect]:
@@ -138,10 +150,9 @@ def _in_new_steps(check: Check, held: Held, code: Code, roles: Roles, interest: 
     if not Counter(n for n, _ in code.gotos) - Counter(j.label for j in ladder.gotos):
         return
     new = {line for _, line in code.gotos if line in held.untried}
-    for explored in explore(interest, roles, code):
-        for defect in of_way(explored, roles, held.name):
-            if any(at.path == code.path and at.line in new for at in defect.flow):
-                yield defect
+    for defect in of_ways(list(explore(interest, roles, code)), roles, held.name):
+        if any(at.path == code.path and at.line in new for at in defect.flow):
+            yield defect
 
 
 def _kinds(check: Check, name: str) -> set[str]:

@@ -14,6 +14,13 @@ from kvm_ref.vocabulary import Facts, Vocabulary
 
 # Functions that give the same thing in another way, as its address or as the structure that it is in.
 CONVERTS = re.compile(r"container_of|to_\w+|\w+_to_\w+|page_address|__p?v?a|__sme_\w+")
+# Calls after which a count of references, a list or a queue keeps what the argument lies in; and those
+# that take it back.
+KEEPS = re.compile(
+    r"(device|kobject|kset|cdev_device)_(initialize|init|init_and_add|add|register)|kref_init"
+    r"|h?list_add\w*|(queue|schedule)_\w*work\w*|call_rcu"
+)
+LETS_GO = re.compile(r"h?list_del\w*|cancel_\w*work\w*")
 _INNER = re.compile(r"^.*\(([^()]*)\)+$")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import kvm_ref
 from kvm_ref.tree.defects import RULES, At, Defect
@@ -12,9 +13,10 @@ from kvm_ref.tree.defects import RULES, At, Defect
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def log(defects: Sequence[Defect]) -> dict[str, Any]:
-    """Return a SARIF log with one run."""
+def log(defects: Sequence[Defect], errors: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a SARIF log with one run; `errors` say what could not be read or compared."""
     names = list(RULES)
+    told = [{"level": "error", "message": {"text": error}} for error in dict.fromkeys(errors)]
     return {
         "$schema": _SCHEMA,
         "version": "2.1.0",
@@ -29,6 +31,7 @@ def log(defects: Sequence[Defect]) -> dict[str, Any]:
                         ],
                     }
                 },
+                "invocations": [{"executionSuccessful": not told, "toolExecutionNotifications": told}],
                 "results": [_result(defect, names) for defect in dict.fromkeys(defects)],
             }
         ],
@@ -49,7 +52,7 @@ def _result(defect: Defect, names: Sequence[str]) -> dict[str, Any]:
 
 def _location(at: At, text: str = "") -> dict[str, Any]:
     out: dict[str, Any] = {
-        "physicalLocation": {"artifactLocation": {"uri": at.path}, "region": {"startLine": at.line}}
+        "physicalLocation": {"artifactLocation": {"uri": quote(at.path)}, "region": {"startLine": at.line}}
     }
     if text:
         out["message"] = {"text": text}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from kvm_ref.tree.config import Config
-from kvm_ref.tree.expressions import Expression, Unknown, Variable
+from kvm_ref.tree.expressions import Apply, Expression, Unknown, Variable
 from kvm_ref.tree.lower import Lowering, part
-from kvm_ref.tree.operations import Call, Mark
+from kvm_ref.tree.operations import Branch, Call, Mark
 from kvm_ref.tree.parse import Parsed, ParseError, line_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ GUARDS = {
     "irq": ("local_irq_disable", "local_irq_enable"),
     "cpus_read_lock": ("cpus_read_lock", "cpus_read_unlock"),
 }
-
+# What __free() calls for which the kernel has another name than that of the function.
+FREES = {"bitmap": "bitmap_free", "device_node": "of_node_put", "fwnode_handle": "fwnode_handle_put"}
 
 # What has variables and guards of its own.
 _SCOPES = frozenset({"compound_statement", "for_statement", "while_statement"})
@@ -89,7 +90,22 @@ class Scopes(Lowering):
     def _unwind(self, depth: int, line: int) -> None:
         for scope in reversed(self._scopes[depth:]):
             for call in reversed(scope.cleanup):
-                self.emit(attrs.evolve(call, line=line))
+                self._clean(call, line)
+
+    def _clean(self, call: Call, line: int) -> None:
+        over, there = Mark(), Mark()
+        if call.member:
+            # What __free() calls tests the variable first.
+            unset = Apply("IS_ERR_OR_NULL", call.args[0])
+            self.emit(Branch(unset, over, there, f"IS_ERR_OR_NULL({call.texts[0]})", line))
+            self.place(there)
+        self.emit(attrs.evolve(call, line=line, member=""))
+        self.place(over)
+
+    def _free(self, kind: str, of: Variable, text: str, line: int) -> None:
+        # The variable is freed at the end of its block.
+        call = Call(self.temp(), FREES.get(kind, kind), (of,), (text,), line, member=kind)
+        self._scopes[-1].cleanup.append(call)
 
     def _unwind_to(self, label: str, line: int) -> None:
         blocks = self._blocks.get(label)
@@ -102,7 +118,7 @@ class Scopes(Lowering):
         known = list(zip(self._scopes[:common], self._there.get(label, ()), strict=False))
         for scope, count in reversed(known):
             for call in reversed(scope.cleanup[count:]):
-                self.emit(attrs.evolve(call, line=line))
+                self._clean(call, line)
 
     def call(self, node: Node, name: str, args: tuple[Expression, ...], arguments: list[Node]) -> Expression:
         if name == "guard":

@@ -206,6 +206,8 @@ class File:
             head = self._head(_Block(max(start, bare.rfind(b";", start, opened) + 1), opened, end))
             inside = f"{head.name}()" if head else f"the braces of line {self.line(opened)}"
             raise self._wrong(end, f"cut off inside {inside}")
+        if end and not out and b";" not in bare:
+            raise self._wrong(end - len(bare.strip()), "no C text: neither a declaration nor a function")
         rest = bare[max(start, bare.rfind(b";", start) + 1) :]
         if _BEGUN.match(rest) or rest.count(b"(") > rest.count(b")"):
             raise self._wrong(end, "cut off inside a declaration")

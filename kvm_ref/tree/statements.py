@@ -61,7 +61,9 @@ class Statements(Loops):
 
     def _do_expression_statement(self, node: Node) -> None:
         for child in node.named_children:
-            self.value(child)
+            value = self.value(child)
+            if child.type == "call_expression" and self.text(part(child, "function")) == "return_ptr":
+                self._return(value, self.line_of(node))
 
     def _do_declaration(self, node: Node) -> None:
         # What a static variable holds is left from the last time.
@@ -79,6 +81,8 @@ class Statements(Loops):
             variable = self.declare(name)
             if not static:
                 self.emit(Set(variable, initial, self.line_of(node)))
+            if found.end_byte in self.parsed.frees:
+                self._free(self.parsed.frees[found.end_byte], variable, name, self.line_of(node))
 
     def _initializer_list(self, node: Node) -> Expression:
         for child in node.named_children:
@@ -110,10 +114,13 @@ class Statements(Loops):
         value: Expression | None = None
         if node.named_children:
             value = self.value(node.named_children[0])
-            if any(scope.cleanup for scope in self._scopes) and not isinstance(value, Constant):
-                kept = self.temp()
-                self.emit(Set(kept, value, line))
-                value = kept
+        self._return(value, line)
+
+    def _return(self, value: Expression | None, line: int) -> None:
+        if value and any(scope.cleanup for scope in self._scopes) and not isinstance(value, Constant):
+            kept = self.temp()
+            self.emit(Set(kept, value, line))
+            value = kept
         self._unwind(0, line)
         self.emit(Return(value, line))
 

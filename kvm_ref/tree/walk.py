@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kvm_ref.errno import EIO, ENOMEM
+from kvm_ref.errno import ENOMEM
 from kvm_ref.fault import Fault
 from kvm_ref.trace import At, Event, Step, Trace, place
-from kvm_ref.tree.expressions import Binary, Place, Variable
+from kvm_ref.tree.conditions import Conditions
+from kvm_ref.tree.expressions import Place
 from kvm_ref.tree.flow import Idle
 from kvm_ref.tree.locks import lock_of
-from kvm_ref.tree.machine import Frame, Machine, State
+from kvm_ref.tree.machine import Frame, State
 from kvm_ref.tree.operations import Branch, Call, Code, Loop, Operation, Return, Turn
 from kvm_ref.tree.program import Interest
-from kvm_ref.tree.roles import CONVERTS, Roles, converted, fails_with, gives
+from kvm_ref.tree.roles import CONVERTS, KEEPS, LETS_GO, Roles, converted, fails_with, gives
 from kvm_ref.tree.values import Memory, Pointer, Value
 from kvm_ref.tree.ways import Condition, WalkState, Way, shown
 
@@ -32,16 +33,12 @@ _LONG = 64
 _STEPS = 20_000
 
 
-# Variables that hold an error by custom.
-_ERRORS = frozenset({"r", "ret", "err", "error", "rc", "retval"})
-
-
 class _Enough(Exception):
     # The ways are too long, or too many.
     pass
 
 
-class Walk(Machine):
+class Walk(Conditions):
     """Walks a function of a program.
 
     Args:
@@ -102,7 +99,7 @@ class Walk(Machine):
             )
             if key not in seen:
                 seen.add(key)
-                yield Way(self._trace(code, events), end.assumed, end.fired)
+                yield Way(self._trace(code, events), end.assumed, end.fired, end.kept, end.given)
             if n + 1 == self.limit:
                 self.complete = False
                 return
@@ -133,14 +130,20 @@ class Walk(Machine):
         at = state.shown[-1].inner or state.shown[-1].deeper()
         lock = lock_of(op, state.memory, state.top.prefix)
         if lock is not None:
+            free = state.fork() if op.name.endswith("trylock") else None
             state.emit(lock[0], at, lock[1], op.line, {}, None)
-            state.memory.store(self.result(state, op), 0)
-            return None
+            state.memory.store(self.result(state, op), int(free is not None))
+            if free is not None:
+                free.memory.store(self.result(free, op), 0)
+            return [free, state] if free else None
         name = op.name
         if not name:
             targets = self.program.targets(op, state.memory, state.top.prefix)
             name = next(iter(targets)) if len(targets) == 1 else ""
         facts = self.roles.get(name)
+        code = self._entered(state, op, name)
+        if code is not None and (split := self.asked(state, op, code)):
+            return split
         if facts is not None:
             nth = state.hits[name] = state.hits.get(name, 0) + 1
             fault = self.fault
@@ -156,14 +159,21 @@ class Walk(Machine):
             if self.roles.leaf(name):
                 self._leaf(state, op, name, at)
                 return None
-        code = self.program.code(name) if name and len(state.frames) < 12 else None
-        if code is not None and self.interest.leads(name):
+        values = state.values(op)
+        if code is not None:
             result = self.result(state, op)
-            values = state.values(op)
             state.emit("enter", at, name, op.line, {}, None)
             state.shown = (*state.shown, at)
+            known = [(name, key) for name, _, key in self.tested(state, op, code)]
             state.enter(code, self._pointers(state, op, code, values), result)
+            for param, key in known:
+                state.memory.decided[state.top.prefix + param] = state.memory.decided[key]
             return None
+        targets = {value.target for value in values if isinstance(value, Pointer)}
+        if self._keeps(name):
+            state.given |= targets
+        elif LETS_GO.fullmatch(name):
+            state.given -= targets
         state.forget(op)
         value = None
         if facts is not None:
@@ -172,39 +182,24 @@ class Walk(Machine):
             state.emit("exit", at, name, op.line, {}, shown(value))
         elif op.args and CONVERTS.fullmatch(name):
             value = converted(name, op.args[0].value(state.memory, state.top.prefix))
-        elif self._asks(state, op):
-            return self._answers(state, op)
+        elif self.asks(state, op):
+            return self.answers(state, op)
         state.memory.store(self.result(state, op), value)
         return None
 
-    def _asks(self, state: WalkState, op: Call) -> bool:
-        # Whether a call asks for a fact that does not change, to decide something by it at once.
-        after = state.top.code.operations[state.top.at]
-        plain = all(isinstance(arg, Variable) and arg.constant for arg in op.args)
-        turns = state.top.turns
-        asked = (
-            isinstance(after, Branch)
-            and after.test is op.result
-            and not {after.yes.at, after.no.at} & turns.keys()
-        )
-        return plain and asked and state.top.at not in self.idle(state.top.code)
+    def _entered(self, state: WalkState, op: Call, name: str) -> Code | None:
+        # The function that a call goes into, if it does.
+        leaf = name in self.roles and self.roles.leaf(name)
+        code = self.program.code(name) if name and not leaf and len(state.frames) < 12 else None
+        # What calls itself does so for something else, and ends: that is followed if a number says when.
+        again = any(frame.code is code for frame in state.frames)
+        ends = not again or any(isinstance(value, int) for value in state.values(op))
+        return code if code is not None and ends and self.interest.leads(name) else None
 
-    def _answers(self, state: WalkState, op: Call) -> list[State] | None:
-        text = f"{op.name}({', '.join(op.texts)})"
-        known = state.memory.get(text)
-        if known is not None:
-            state.memory.store(self.result(state, op), known)
-            return None
-        out: list[State] = []
-        for answer in (0, 1):
-            other = state.fork()
-            other.memory.store(text, answer)
-            other.memory.store(self.result(other, op), answer)
-            condition = (state.top.code.path, op.line, text)
-            other.assumed = (*other.assumed, (condition, bool(answer)))
-            out.append(other)
-        before = self.settled.get((state.top.code.path, op.line, text))
-        return [out[before]] if before is not None and not state.fired else out
+    def _keeps(self, name: str) -> bool:
+        # Whether a function that is not walked into gives its argument to somebody who keeps it.
+        code = self.program.code(name) if name else None
+        return any(map(KEEPS.fullmatch, {name} | (code.calls() if code else set())))
 
     def _here(self, state: WalkState, op: Call) -> str:
         # A name for what is acquired here: the place in the text, and which time.
@@ -255,21 +250,9 @@ class Walk(Machine):
         self.leave(state, value)
         return None
 
-    def decide(self, state: State, op: Branch, key: str, known: bool) -> None:
-        assert isinstance(state, WalkState)
-        super().decide(state, op, key, known)
-        place = op.test.left if isinstance(op.test, Binary) and op.test.op == "<" else op.test
-        if known and isinstance(place, Variable) and place.name in _ERRORS:
-            # Some error, the same for all who ask later.
-            state.store(place, -EIO)
-        state.assumed = (*state.assumed, (self._condition(state, op), known))
-
-    def _condition(self, state: State, op: Branch) -> Condition:
-        return state.top.code.path, op.line, op.text
-
     def branch(self, state: State, frame: Frame, op: Branch) -> list[State] | None:
         assert isinstance(state, WalkState)
-        before = self.settled.get(self._condition(state, op))
+        before = self.settled.get(self.condition(state, op))
         if before is not None and not state.fired and op.test.value(state.memory, frame.prefix) is None:
             self.decide(state, op, op.test.key(frame.prefix), before)
             return None

@@ -139,6 +139,15 @@ def test_nothing_moves_in_any_text() -> None:
         assert len(uncommented(text.encode())) == len(masked(text.encode())) == len(text)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_comment_goes_on_behind_a_backslash(end: str) -> None:
+    """A comment to the end of the line takes the next line with it, as the compiler does."""
+    text = f"a; // b\\c \\{end} d;{end}e;"
+    assert uncommented(text.encode()).split() == [b"a;", b"\x01", b"e;"]
+    assert uncommented(text.encode()).count(b"\n") == 2
+    assert uncommented(b"a; // b \\").split() == [b"a;", b"\\"]
+
+
 def test_a_head_without_its_attributes() -> None:
     assert plain(b"static __printf(1, 2) noinline int __init f(void)") == (
         b"static                         int        f(void)"

@@ -9,7 +9,7 @@ import pytest
 from tree.snippets import program, ways
 
 from kvm_ref.tree.config import Config
-from kvm_ref.tree.macros import macros
+from kvm_ref.tree.macros import leaves, macros
 from kvm_ref.tree.parse import parse
 from kvm_ref.tree.source import File
 from kvm_ref.tree.statements import lower
@@ -63,6 +63,21 @@ def test_a_macro_does_what_its_text_says(text: str, runs: str) -> None:
 def test_what_is_no_function(text: str) -> None:
     """What calls nothing, takes no arguments or any number, or pastes names, is left alone."""
     assert macros(File("a.h", f"{text}\n".encode(), Config({}))) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        ("do { if (a) return g(b); } while (0)", True),
+        ("do { if (a) goto out; g(b); } while (0)", True),
+        ("do { if (a) \\\n\t\tgoto own; \\\n\tg(b); \\\n\town: h(b); } while (0)", False),
+        ("do { g(returned, gotos); } while (0)", False),
+    ],
+)
+def test_which_macros_leave_their_caller(text: str, does: bool) -> None:
+    """Those that return, or jump to a label that is not their own."""
+    (macro,) = macros(File("a.h", f"#define m(a, b) {text}\n".encode(), Config({}))).values()
+    assert leaves(macro) == does
 
 
 def test_where_a_macro_is() -> None:

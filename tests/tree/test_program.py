@@ -236,6 +236,8 @@ def test_looks_may_deceive(tmp_path: Path) -> None:
         ("if (cpu.has_it) ;", True),
         ("if (cpu->has_it) ;", True),
         ("if (cpu.has_not) ;", False),
+        ("void *p __free(known) = 0;", True),
+        ("void *p __free(other) = 0;", False),
         ("guard(mutex)(&m);", True),
         ("scoped_guard(spinlock, &m) { }", True),
     ],

@@ -165,6 +165,179 @@ def line_of(tree: Tree, text: str) -> int:
     return tree.text(MAIN).split(text.encode())[0].count(b"\n") + 1
 
 
+MISC = "drivers/char/misc.c"
+SVM = "arch/x86/kvm/svm/svm.c"
+
+
+def renamed(*names: str) -> Callable[[bytes], bytes]:
+    def change(text: bytes) -> bytes:
+        for name in names:
+            text = text.replace(b"err_" + name.encode(), b"out_no_" + name.encode())
+        return text
+
+    return change
+
+
+def together(*changes: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    def change(text: bytes) -> bytes:
+        for one in changes:
+            text = one(text)
+        return text
+
+    return change
+
+
+FREES = together(
+    replaced(
+        "\tstruct page *save_area_page;\n\tint ret = -ENOMEM;\n",
+        "\tstruct page *save_area_page __free(__free_page) = NULL;\n\tint ret = -ENOMEM;\n",
+    ),
+    replaced("\tif (ret)\n\t\tgoto free_save_area;", "\tif (ret)\n\t\treturn ret;"),
+    replaced("free_save_area:\n\t__free_page(save_area_page);\n\treturn ret;\n", ""),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "change"),
+    [
+        (MAIN, "kvm_init", renamed("vfio")),
+        (MAIN, "kvm_init", renamed("register", "virt", "vfio", "async_pf", "irqfd", "cpu_kick_mask")),
+        # A label that stands where another does is gone.
+        (
+            MAIN,
+            "kvm_init",
+            together(
+                replaced("\t\tgoto err_irqfd;", "\t\tgoto err_cpu_kick_mask;"),
+                replaced("err_irqfd:\nerr_cpu_kick_mask:", "err_cpu_kick_mask:"),
+            ),
+        ),
+        # What unlocks and frees by itself needs no label.
+        (
+            MISC,
+            "misc_register",
+            together(
+                replaced("\tmutex_lock(&misc_mtx);\n\n\tif (is_d", "\tguard(mutex)(&misc_mtx);\n\n\tif (is_d"),
+                replaced(" out:\n\tmutex_unlock(&misc_mtx);\n\treturn err;", "\treturn err;"),
+                lambda text: text.replace(b"goto out;", b"return err;"),
+            ),
+        ),
+        (
+            SVM,
+            "svm_cpu_init",
+            together(FREES, replaced("__sme_page_pa(save_area_page);\n\treturn 0;",
+                                     "__sme_page_pa(no_free_ptr(save_area_page));\n\treturn 0;")),
+        ),
+        # A condition that is written the other way round.
+        (MAIN, "kvm_init", replaced("\tif (WARN_ON_ONCE(r))\n", "\tif (WARN_ON_ONCE(r != 0))\n")),
+    ],
+)  # fmt: skip
+def test_a_ladder_in_other_words(tree: Tree, path: str, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Labels by other names, or none, and what frees by itself, do the same: nothing is said."""
+    one = held(Changed(tree, path, change), "x86-svm", name)
+    assert one.equal
+    assert one.defects == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "change", "rule", "line"),
+    [
+        # A label by another name, and its undo lost.
+        (
+            MAIN,
+            "kvm_init",
+            together(renamed("irqfd"), replaced("err_async_pf:\n\tkvm_irqfd_exit();\n", "err_async_pf:\n")),
+            "leak",
+            "\t\tgoto err_async_pf;",
+        ),
+        # CPUs that are not online keep what they have.
+        (
+            MAIN,
+            "kvm_init",
+            replaced("err_cpu_kick_mask:\n\tfor_each_possible_cpu(", "err_cpu_kick_mask:\n\tfor_each_online_cpu("),
+            "differs",
+            "\tfor_each_online_cpu(cpu)\n\t\tfree",
+        ),
+        # A pointer that was cleared before it is freed.
+        (
+            "virt/kvm/async_pf.c",
+            "kvm_async_pf_deinit",
+            replaced("\tkmem_cache_destroy(async_pf_cache);\n\tasync_pf_cache = NULL;",
+                     "\tasync_pf_cache = NULL;\n\tkmem_cache_destroy(async_pf_cache);"),
+            "differs",
+            "\tkmem_cache_destroy(async_pf_cache);\n}",
+        ),
+        # Another hotplug state.
+        (
+            MAIN,
+            "kvm_enable_virtualization",
+            replaced("\tcpuhp_remove_state(CPUHP_AP_KVM_ONLINE);\nerr_cpuhp:",
+                     "\tcpuhp_remove_state(CPUHP_AP_ONLINE_DYN);\nerr_cpuhp:"),
+            "differs",
+            "\tcpuhp_remove_state(CPUHP_AP_ONLINE_DYN);\nerr_cpuhp:",
+        ),
+        # A new step that gives up without an error.
+        (
+            MAIN,
+            "kvm_create_vm",
+            replaced("\tmutex_lock(&kvm_lock);\n\tlist_add(&kvm->vm_list",
+                     "\tif (list_empty(&vm_list))\n\t\tgoto out_err_no_debugfs;\n"
+                     "\tmutex_lock(&kvm_lock);\n\tlist_add(&kvm->vm_list"),
+            "success-after-unwind",
+            "\t\tgoto out_err_no_debugfs;\n\tmutex",
+        ),
+        # What frees by itself, and is not taken from there.
+        (SVM, "svm_cpu_init", FREES, "differs", "\treturn 0;\n\n\n}\n\nstatic void set_dr_intercepts"),
+    ],
+)  # fmt: skip
+def test_what_a_reviewer_would_find(
+    tree: Tree, path: str, name: str, change: Callable[[bytes], bytes], rule: str, line: str
+) -> None:
+    """Each is found, with the rule and in the line."""
+    changed = Changed(tree, path, change)
+    one = held(changed, "x86-svm", name)
+    assert not one.equal
+    at = changed.text(path).split(line.encode())[0].count(b"\n") + 1
+    assert (rule, path, at) in [(d.rule, d.at.path, d.at.line) for d in one.defects]
+
+
+def test_a_condition_and_its_contrary(tree: Tree) -> None:
+    """What was done for more than 0 interrupts is not undone for 0 or less."""
+    change = replaced(
+        "ptimer_irq:\n\tif (info->physical_irq > 0)", "ptimer_irq:\n\tif (info->physical_irq <= 0)"
+    )
+    one = held(Changed(tree, "arch/arm64/kvm/arch_timer.c", change), "arm64", "kvm_timer_hyp_init")
+    assert not one.equal
+
+
+def test_a_macro_that_jumps_is_not_followed(tree: Tree) -> None:
+    """Who hides a goto in a macro is told so, instead of something that is not there."""
+    macro = "\n#define GOTO_IF(r, l) do { if (r) goto l; } while (0)\nint kvm_init(unsigned"
+    change = together(
+        replaced("\nint kvm_init(unsigned", macro),
+        replaced("\tif (r)\n\t\tgoto err_irqfd;", "\tGOTO_IF(r, err_irqfd);"),
+    )
+    changed = Changed(tree, MAIN, change)
+    (one,) = held(changed, "x86-svm", "kvm_init").held
+    at = line_of(changed, "\tGOTO_IF(r")
+    assert one.error == f"{MAIN}:{at}: cannot read kvm_init(): GOTO_IF() is a macro that jumps or returns"
+
+
+def test_a_tree_with_a_commit_is_not_said_to_be_without_it(tree: Tree) -> None:
+    """A way out that forgets the unlock is no sign that enable_virt_at_load is not there."""
+    change = together(
+        replaced("\tguard(mutex)(&kvm_usage_lock);\n\n\tif (kvm_usage_count++)",
+                 "\tmutex_lock(&kvm_usage_lock);\n\n\tif (kvm_usage_count++)"),
+        replaced("\t\tgoto err_rebooting;\n\t}\n\n\treturn 0;",
+                 "\t\tgoto err_rebooting;\n\t}\n\n\tmutex_unlock(&kvm_usage_lock);\n\treturn 0;"),
+        replaced("\t--kvm_usage_count;\n\treturn r;",
+                 "\t--kvm_usage_count;\n\tmutex_unlock(&kvm_usage_lock);\n\treturn r;"),
+    )  # fmt: skip
+    one = held(Changed(tree, MAIN, change), "x86-svm", "kvm_enable_virtualization")
+    assert one.commits == ()
+    assert [held.equal for held in one.held] != [held.cases for held in one.held]
+    assert "lock-held" in {defect.rule for defect in one.defects}
+
+
 def test_a_lost_undo_is_a_leak(tree: Tree) -> None:
     """Without kvm_irqfd_exit() the workqueue is lost: where it was acquired, what failed, the label."""
     changed = Changed(tree, MAIN, replaced("\tkvm_irqfd_exit();\nerr_irqfd:", "err_irqfd:"))

@@ -9,7 +9,7 @@ from tree.snippets import body, code, way, ways
 from kvm_ref.tree.operations import Asm, Goto, Loop
 from kvm_ref.tree.parse import ParseError
 from kvm_ref.tree.scopes import GUARDS
-from kvm_ref.tree.values import Value
+from kvm_ref.tree.values import Pointer, Value
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,13 @@ def test_conditions(statements: str, a: Value, runs: str) -> None:
 def test_loops(statements: str, runs: str) -> None:
     """Loops turn, and break and continue go where the innermost of them says."""
     assert way(statements, 2, g=[1, 0], k=[1, 0]) == runs
+
+
+@pytest.mark.parametrize(("one", "other"), [("a > b", "a <= b"), ("a < 3", "a >= 3"), ("a == b", "a != b")])
+def test_a_condition_and_its_contrary_are_one(one: str, other: str) -> None:
+    """What one of them was taken for decides the other, too."""
+    found = body(f"if ({one}) g(); if ({other}) h(); if (!({other})) k(); return 0;")
+    assert sorted(ways(found, None, None)) == ["g() k() return 0", "h() return 0"]
 
 
 def test_a_loop_over_things_bears_its_arguments() -> None:
@@ -213,6 +220,29 @@ def test_each_kind_of_guard_calls_its_functions(kind: str, functions: tuple[str,
     assert body(f"guard({kind})(&x);").calls() == set(functions)
 
 
+@pytest.mark.parametrize(
+    ("statements", "runs"),
+    [
+        ("struct s *p __free(kfree) = g(); return h(p);", "g() h(&x) kfree(&x) return ?"),
+        ("struct s *p __free(kfree) = NULL; return 0;", "return 0"),
+        ("struct s *p __free(fput) = ERR_PTR(-EINVAL); return 0;", "return 0"),
+        ("struct s *p __free(kfree) = NULL; p = g(); return PTR_ERR(p);", "g() kfree(&x) return ?"),
+        ("{ struct s *p __free(device_node) = g(); h(); } return 0;", "g() h() of_node_put(&x) return 0"),
+        ("guard(mutex)(&l); struct s *p __free(kfree) = g(); goto out; out: return 0;",
+         "lock l g() goto out kfree(&x) unlock l return 0"),
+        ("struct s *p __free(kfree) = g(); return no_free_ptr(p);", "g() return &x"),
+        ("struct s *p __free(kfree) = g(); return_ptr(p);", "g() return &x"),
+        ("struct s *p __free(kfree) = g(); q->p = no_free_ptr(p); h(); return 0;", "g() h() return 0"),
+        ("struct s *p __free(kfree) = g(), *q __free(kvfree) = g(); return 0;",
+         "g() g() kvfree(&x) kfree(&x) return 0"),
+        ("struct s *p __cleanup(done) = g(); return 0;", "g() return 0"),
+    ],
+)  # fmt: skip
+def test_a_variable_is_freed_at_the_end_of_its_block(statements: str, runs: str) -> None:
+    """__free() frees what the variable holds by then, on every way out, unless it was taken from it."""
+    assert way(statements, g=Pointer("x")) == runs
+
+
 def test_a_guard_that_is_none() -> None:
     """guard() with no second pair of parentheses does nothing that is known."""
     assert way("guard(mutex); return 0;") == "return 0"
@@ -230,7 +260,6 @@ def test_a_guard_that_is_none() -> None:
         ("int (*fn[2])(int); fn[0](1); return 0;", "->fn[0](1) return 0"),
         ("char *s = (char[]){ g() }; return 0;", "g() return 0"),
         ("use((struct s){ .x = g() }); return 0;", "g() use(?) return 0"),
-        ("struct s *p __free(kfree) = g(); return 0;", "g() return 0"),
         ("struct s; enum { A, B }; typedef int t; t v = 2; return v;", "return 2"),
         ("int q = 1; { int q = 2; g(q); } return q;", "g(2) return 1"),
         ("int q = 1; { int r = q; q = 2; g(r); } return q;", "g(1) return 2"),

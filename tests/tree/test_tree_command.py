@@ -115,6 +115,22 @@ def test_a_function_that_cannot_be_read_is_an_error(kvm_ref: Command, tmp_path: 
     assert done.lines[0].startswith(f"{path}:4: cannot read probe()")
 
 
+def test_sarif_of_a_function_that_cannot_be_read(kvm_ref: Command, tmp_path: Path) -> None:
+    """SARIF says that the run did not succeed, and names files as URIs are written."""
+    path = tmp_path / "a #%.c"
+    path.write_text(DRIVER + "\nint bad(void)\n{\n\tvoid *p = kzalloc(1, 2);\n\treturn ) 1;\n}\n")
+    (tmp_path / "pairs").write_text(PAIRS)
+    args = ("tree", "audit", str(path), "--pairs", str(tmp_path / "pairs"), "--format", "sarif")
+    done = kvm_ref(*args)
+    (run,) = done.json["runs"]
+    (invocation,) = run["invocations"]
+    assert (done.status, invocation["executionSuccessful"]) == (1, False)
+    (told,) = invocation["toolExecutionNotifications"]
+    assert told["message"]["text"].startswith(f"{path}:34: cannot read bad()")
+    uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri.endswith("/a%20%23%25.c")
+
+
 def test_walk_shows_the_unwind(kvm_ref: Command, linux: str) -> None:
     """One way through kvm_init() of the text: the fault, the goto, and each undo at its line."""
     done = kvm_ref("tree", "walk", linux, "kvm_init", "--fail", "misc_register")
@@ -240,10 +256,22 @@ def test_check_names_a_commit(kvm_ref: Command, linux: str, tmp_path: Path) -> N
     assert any("your tree has b31e7c24b475" in line for line in done.lines)
 
 
+def test_check_with_a_configuration_without_kvm(kvm_ref: Command, linux: str, tmp_path: Path) -> None:
+    """Where next to nothing is configured much differs, and no commit is said to explain that."""
+    (tmp_path / "config").write_text("CONFIG_SMP=y\n")
+    done = kvm_ref("tree", "check", linux, "--backend", "riscv", "--config", str(tmp_path / "config"))
+    assert done.status == 1
+    assert not any("your tree" in line for line in done.lines)
+    assert any("differs: kvm_init_virtualization()" in line for line in done.lines)
+
+
 def test_bad_input_is_one_line(kvm_ref: Command, linux: str, tmp_path: Path, driver: Path) -> None:
     """Each mistake is told in one line that says what would be right; status 2."""
     (tmp_path / "config").write_text("CONFIG_SMP=y\nnonsense\n")
     (tmp_path / "cut.c").write_text("int f(void)\n{\n\tif (x) {\n")
+    for name in ("a.py", "python.c"):
+        (tmp_path / name).write_text("\ndef f(x):\n    return 1\n")
+    (tmp_path / "folder.c").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "bad.pairs").write_text("clk_get clk_put sometimes\n")
     (tmp_path / "short.pairs").write_text("clk_get\n")
@@ -263,6 +291,12 @@ def test_bad_input_is_one_line(kvm_ref: Command, linux: str, tmp_path: Path, dri
         (("ladder", linux, "kvm_inti"), "did you mean kvm_init?"),
         (("audit", f"{here}/cut.c"), "cut off inside f()"),
         (("audit", f"{here}/loop"), "loop"),
+        (("audit", f"{here}/a.py"), "a.py: no C file: expected a name that ends in .c or .h"),
+        (("audit", f"{here}/python.c"), "python.c:2: no C text: neither a declaration nor a function"),
+        (("audit", f"{here}/folder.c"), f"kvm-ref: {here}/folder.c: no regular file"),
+        (("check", linux, "--backend", "all", "--backend", "sparc"), "unknown backend 'sparc'"),
+        (("walk", linux, "kvm_init", "--fail", ""), "malformed fault ''"),
+        (("walk", linux, "kvm_init", "--fail", "misc_register@1"), "a walk of text is on no CPU"),
         (("audit", f"{here}/none.c"), "there is no such file"),
         (("audit", str(driver), "--function", "prob"), "did you mean probe?"),
         (("audit", str(driver), "--pairs", f"{here}/bad.pairs"), "bad.pairs:1: unknown failure 'sometimes'"),

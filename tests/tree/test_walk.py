@@ -277,13 +277,15 @@ def test_functions_and_variables_of_the_text(tmp_path: Path, text: str, stories:
     assert [story(way).replace("f()", "f( )") for way in ways(tmp_path, text)] == stories
 
 
-def test_recursion_is_followed_only_so_deep(tmp_path: Path) -> None:
-    """A function that calls itself for ever is left."""
-    found = walk(tmp_path, "static int g(void) { use(7); return g(); }\nint f(void) { return g(); }")
+@pytest.mark.parametrize(("arg", "least", "most"), [("1", 5, 20), ("n", 0, 2)])
+def test_recursion_is_followed_only_so_deep(tmp_path: Path, arg: str, least: int, most: int) -> None:
+    """A function that calls itself for ever is left; with nothing that is known it is not followed again."""
+    text = f"static int g(int n) {{ use(7); return g({arg}); }}\nint f(int n) {{ return g(n); }}"
+    found = walk(tmp_path, text)
     code = found.program.code("f")
     assert code
     (way,) = found.ways(code)
-    assert 5 < story(way).count("use") < 20
+    assert least < story(way).count("use") < most
 
 
 def test_assumptions_are_told(tmp_path: Path) -> None:
@@ -328,6 +330,19 @@ def test_what_is_settled_to_be_false(tmp_path: Path) -> None:
         "f( number(!)=-5 )=0",
         "f( number(!)=-5 use[9]() )=0",
     ]
+
+
+def test_what_functions_are_given_to_decide_by_is_settled(tmp_path: Path) -> None:
+    """An argument that is tested in two functions is one condition, which may be known for a walk."""
+    text = "static void g(int b) { if (b) use(7); }\nint f(int a) { g(a); number(); g(a); return 0; }"
+    found = walk(tmp_path, text)
+    code = found.program.code("f")
+    assert code
+    yes, no = "f( g( use[7]() ) number()=0 g( use[7]() ) )=0", "f( g() number()=0 g() )=0"
+    assert sorted(story(way) for way in found.ways(code)) == sorted([yes, no])
+    for known, told in ((True, yes), (False, no)):
+        one = Walk(found.interest, found.roles, settled={("virt/kvm/x.c", 2, "a"): known})
+        assert [story(way) for way in one.ways(code)] == [told]
 
 
 def test_so_many_ways_and_no_more(tmp_path: Path) -> None:
