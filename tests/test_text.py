@@ -266,7 +266,9 @@ def test_the_lines_of_a_matrix(kvm_ref: Command) -> None:
     assert cut.split()[3:] == ["-EIO", "…_state_cpuslocked:out", "LEAK", "b31e7c2"]
     # One run of each backend and each value of enable_virt_at_load is without a fault.
     n, faults = len(runs), sum(" no fault " not in line for line in runs)
-    assert re.fullmatch(rf"{faults} of {faults} faults fired, \d+ of {n} runs clean, \d+ labels reached", lines[-1])
+    assert re.fullmatch(
+        rf"{faults} of {faults} faults fired, \d+ of {n} runs clean, \d+ labels reached", lines[-1]
+    )
 
 
 def test_a_line_with_more_than_it_can_hold() -> None:

@@ -104,7 +104,10 @@ def test_what_was_run_stands_above() -> None:
         "enable_virt_at_load=1, with b31e7c24b475",
     ]
     count = len(done.rows)
-    assert f"{count - 1} of {count - 1} faults fired, {count} of {count} runs clean, 7 labels reached" in texts["p"]
+    assert (
+        f"{count - 1} of {count - 1} faults fired, {count} of {count} runs clean, 7 labels reached"
+        in texts["p"]
+    )
     assert "findings: none" in texts["p"]
 
 
