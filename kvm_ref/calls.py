@@ -132,6 +132,7 @@ def _functions(file: str) -> dict[int, ast.FunctionDef]:
 _GOES_ON = frozenset(" \t\r\n\f#)]}")
 
 
+@functools.cache
 def _function(file: str, line: int) -> ast.FunctionDef | None:
     # The function whose code object gives `line` as its first. Its text ends where something else than a
     # comment or a bracket stands at the margin; where that is not so, as within a class, the whole

@@ -82,7 +82,7 @@ class Exit:
         name: as in ``kvm_init:-ENOMEM``, ``kvm_init:err_virt``, ``svm_init:kvm_x86_vendor_init``
             (with that callee's error) and ``kvm_init:0``; a second of that name ends in ``#2``.
         kind: "raise", "goto", "call" or "success".
-        lines: the first and the last line of each place in the model's file that it leaves from.
+        lines: the first and the last line of each place in the model's file that an error leaves from.
     """
 
     name: str
@@ -100,7 +100,10 @@ def ladder_of(facts: Facts) -> Ladder | None:
 
 
 def exits_of(facts: Facts) -> tuple[Exit, ...]:
-    """Return every way out of a function, in source order, success last."""
+    """Return every way out of a function, in source order, success last.
+
+    A function that declares no error number has no other.
+    """
     return _exits(facts)
 
 
@@ -221,28 +224,33 @@ def _labels(goto: str, text: Text, after: Sequence[ast.stmt]) -> tuple[Done, tup
 
 @functools.cache
 def _exits(facts: Facts) -> tuple[Exit, ...]:
-    ways = _Ways(Text(facts.function))
-    ways.out_of(ways.text.body, caught=False)
-    ways.add("0", "success", ways.text.node)
+    found: list[_Way] = []
+    if facts.errnos or facts.jumps:
+        ways = _Ways(Text(facts.function))
+        ways.out_of(ways.text.body, caught=False)
+        found = ways.found
     times: dict[str, int] = {}
     out = []
-    for name, kind, lines in ways.found:
+    for name, kind, lines in [*found, ("0", "success", [])]:
         nth = times[name] = times.get(name, 0) + 1
         out.append(Exit(f"{facts.name}:{name}" + (f"#{nth}" if nth > 1 else ""), kind, tuple(lines)))
     return tuple(out)
 
 
+# A way out of a function as it is found: name, kind, and the lines.
+_Way = tuple[str, str, list[tuple[int, int]]]
+
+
 class _Ways:
-    """The ways out of one function, as they are found: name, kind, and the lines of each."""
+    """The ways out of one function, but for success."""
 
     def __init__(self, text: Text) -> None:
         self.text = text
         self.goto = ""
-        self.found: list[tuple[str, str, list[tuple[int, int]]]] = []
+        self.found: list[_Way] = []
 
-    def add(self, name: str, kind: str, node: ast.AST | None) -> None:
-        first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
-        self.found.append((name, kind, [(first, last)]))
+    def add(self, name: str, kind: str, node: ast.expr | ast.stmt) -> None:
+        self.found.append((name, kind, [(node.lineno, node.end_lineno or node.lineno)]))
 
     def out_of(self, body: Iterable[ast.stmt], *, caught: bool) -> None:
         """Find the ways out of a sequence of statements; those `caught` are none."""

@@ -11,16 +11,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from tape import vocabulary
 
+from kvm_ref.backend import available, load
 from kvm_ref.calls import Branch, Call, Leave
 from kvm_ref.errno import EBUSY, EINVAL, ENOMEM, Errno, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.mutex import guard
 from kvm_ref.reading import exits_of, ladder_of
 from kvm_ref.unwind import ladder, unchecked
-from kvm_ref.vocabulary import NULL, Facts, facts_of, kernel_function
+from kvm_ref.vocabulary import NULL, Facts, Vocabulary, facts_of, kernel_function
 
 SVM = vocabulary()
 
@@ -345,7 +347,7 @@ def test_an_error_that_is_raised_again_by_name() -> None:
 Alias = Callable[[Kernel], int]
 
 
-@kernel_function()
+@kernel_function(fails=EINVAL)
 def by_alias(k: Kernel, callback: Alias, other: Errno) -> None:
     other(k)  # type: ignore[operator]  # text to be read, never run
     callback(k)
@@ -354,6 +356,18 @@ def by_alias(k: Kernel, callback: Alias, other: Errno) -> None:
 def test_pointers_to_functions() -> None:
     """A pointer whose type says that the function returns int can give an error."""
     assert [way.name for way in exits_of(ladder_facts(by_alias))] == ["by_alias:callback", "by_alias:0"]
+
+
+@pytest.mark.parametrize("backend", available())
+def test_a_function_that_declares_no_error_number(backend: str) -> None:
+    """None that does without hands on an error: what it calls cannot fail, or is not listened to."""
+    # Pointers may give anything, and a callback that fails with NULL has a number for its jumps.
+    doubtful = {"gmap_create", "kvm_pm_notifier_call", "cpu_emergency_disable_virtualization"}
+    silent = [f for f in Vocabulary.of(load(backend)).values() if not f.errnos and not f.jumps]
+    for facts in silent:
+        assert [way.name for way in exits_of(facts)] == [f"{facts.name}:0"]
+        read = [way.kind for way in exits_of(attrs.evolve(facts, fails=(EINVAL,)))]
+        assert read == ["success"] or facts.name in doubtful, facts.name
 
 
 def test_exits_as_data() -> None:
