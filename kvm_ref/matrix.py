@@ -141,15 +141,17 @@ def _goto(event: Event) -> str:
 class _Part:
     """Runs and judges a part of the matrix of one scenario."""
 
-    def __init__(self, base: Scenario, blame: Blame, other: _Part | None, watch: Watch | None) -> None:
+    def __init__(
+        self, base: Scenario, blame: Blame, reached: Reached, other: _Part | None, watch: Watch | None
+    ) -> None:
         self.base = base
         self.watch = watch
         self.backend = backends.load(base.backend)
         self.vocabulary = Vocabulary.of(self.backend)
         self.replay: Replay = Replay(base, self.backend, other.replay if other else None)
         self.blame = blame
+        self.reached = reached
         self.mended: dict[str, Replay] = {}
-        self.reached = Reached(self.vocabulary)
         self.params = {
             name: modules.resolve(self.backend.modules, name)[1].set(text)
             for name, text in base.params.items()
@@ -201,19 +203,23 @@ def rows_of(
     faults: int,
     progress: Callable[[int, int], None] | None = None,
     watch: Callable[[], Watch] | None = None,
-) -> list[tuple[Rows, Reached]]:
+) -> tuple[list[Rows], Reached]:
     """Run and judge a part of the matrix of each scenario; a worker process does this.
 
     The scenarios differ only by their parameters. Runs that have much in common are made one after the
     other, and what they have in common is forgotten with the last of them.
+
+    Returns:
+        The rows of each scenario, and what all of them reached.
     """
     parts: list[_Part] = []
     blame = Blame(bases[0].commits)
+    reached = Reached(Vocabulary.of(backends.load(bases[0].backend)))
     watcher = watch() if watch else None
     alike: dict[Fault | None, list[tuple[_Part, Plan]]] = {}
     count = 0
     for base in bases:
-        part = _Part(base, blame, parts[0] if parts else None, watcher)
+        part = _Part(base, blame, reached, parts[0] if parts else None, watcher)
         parts.append(part)
         for plan in plans(base, part.backend, part.replay, edges=edges, faults=faults, wanted=wanted):
             alike.setdefault(plan.first, []).append((part, plan))
@@ -226,7 +232,7 @@ def rows_of(
         done += len(runs)
         if progress:
             progress(done, count)
-    return [(part.rows, part.reached) for part in parts]
+    return [part.rows for part in parts], reached
 
 
 def run(
@@ -253,13 +259,13 @@ def run(
     Raises:
         Misuse: something in a scenario does not exist.
     """
-    of_one: dict[str, list[Scenario]] = {}
+    of_backend: dict[str, list[Scenario]] = {}
     for base in bases:
-        of_one.setdefault(base.backend, []).append(base)
-    for name in of_one:
+        of_backend.setdefault(base.backend, []).append(base)
+    for name in of_backend:
         # What other processes send back names functions that this one must know.
         backends.load(name)
-    parts = [(some, slice(n, None, jobs), edges, faults) for some in of_one.values() for n in range(jobs)]
+    parts = [(some, slice(n, None, jobs), edges, faults) for some in of_backend.values() for n in range(jobs)]
     done = []
     if executor:
         for n, future in enumerate([executor.submit(rows_of, *part, None, watch) for part in parts], 1):
@@ -271,12 +277,12 @@ def run(
     rows: list[Row] = []
     reached: list[Reached] = []
     for n in range(0, len(done), jobs):
-        # For each scenario what every part found of it.
-        of_base = list(zip(*done[n : n + jobs], strict=True))
-        for found in of_base:
-            together = [one for some, _ in found for one in some]
+        of_one = done[n : n + jobs]
+        # For each scenario the rows of every part.
+        for found in zip(*(some for some, _ in of_one), strict=True):
+            together = [one for some in found for one in some]
             rows += [row for _, row in sorted(together, key=operator.itemgetter(0))]
-        seen, *others = (seen for found in of_base for _, seen in found)
+        seen, *others = (seen for _, seen in of_one)
         for other in others:
             seen.merge(other)
         reached.append(seen)

@@ -36,7 +36,7 @@ class _State:
     made: tuple[_State, str, tuple[Fault, ...]] | None = None
 
 
-@attrs.frozen
+@attrs.define
 class _Done:
     # What one verb did: the step and its log lines, how many faults fired, the settings that were
     # asked for, with the answers, and the state after it, which is None if the machine has stopped. Nothing
@@ -153,7 +153,10 @@ class Replay:
     def _taken(self) -> _State:
         # The state that the machine is in.
         snapshot = self._snapshots.take(self._k)
-        return self._states.setdefault(snapshot, _State(snapshot))
+        state = self._states.get(snapshot)
+        if state is None:
+            state = self._states[snapshot] = _State(snapshot)
+        return state
 
     def _modprobe(self, state: _State, verb: str, faults: tuple[Fault, ...]) -> _Done | None:
         # A verb that loads one module after the other, in parts: the last one may do in this state what it
