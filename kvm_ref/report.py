@@ -111,10 +111,11 @@ def unnumbered(resource: str) -> str:
 def added(done: Matrix) -> list[list[Finding]]:
     """Return of each row what is found because of its fault: not found without one."""
     standing = {machine(row): {_alike(f) for f in row.findings} for row in done.rows if not row.fault}
-    return [
-        [f for f in row.findings if not row.fault or _alike(f) not in standing.get(machine(row), ())]
-        for row in done.rows
-    ]
+    out = []
+    for row in done.rows:
+        known = standing.get(machine(row), ()) if row.fault and row.findings else ()
+        out.append([f for f in row.findings if _alike(f) not in known])
+    return out
 
 
 def kinds(done: Matrix) -> list[list[tuple[Row, Finding]]]:

@@ -23,6 +23,8 @@ from kvm_ref.vocabulary import Vocabulary
 def retry(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
     """Find loads and unloads that fail without a reason of their own, after an earlier failure."""
     out: list[Finding] = []
+    if not any(_asked(one)[3] for one in seen):
+        return out
     loaded: list[str] = []
     users = 0
     foreign: set[str] = set()
@@ -30,12 +32,9 @@ def retry(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[F
     for number, step in enumerate(trace.steps):
         if len(step.verbs) > 1 or step.results == [None]:
             return out
-        verb, argument, injected = _asked(seen[number])
+        verb, argument, injected, odd = _asked(seen[number])
         result = step.results[0] or 0
-        bad = failed and not injected and result < 0
-        if (bad and verb == "load" and -result != EEXIST and not foreign) or (
-            bad and verb == "unload" and -result != ENOENT and argument in loaded and not users
-        ):
+        if failed and odd and (not foreign if verb == "load" else argument in loaded and not users):
             message = f"{verbs_of(trace, number)} gives {errno_name(result)}, though nothing fails in it"
             out.append(Finding(judge="retry", message=message, step=number))
         failed = failed or injected
@@ -56,14 +55,20 @@ def retry(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[F
     return out
 
 
-def _asked(seen: Index) -> tuple[str, str, bool]:
-    # The verb of a step, its argument, and whether a fault fell into it.
+# By verb the errno that has a reason of its own: the module is loaded, or is not.
+_DUE = {"load": EEXIST, "unload": ENOENT}
+
+
+def _asked(seen: Index) -> tuple[str, str, bool, bool]:
+    # The verb of a step, its argument, whether a fault fell into it, and whether it fails for no such reason.
     if "retry" not in seen.found:
         verb, _, argument = seen.verbs[0].partition("=")
         # Nearly all faults are errors.
         injected = any(e[0] == "inject" for _, e in seen.errors) or "inject" in map(
             itemgetter(0), seen.events
         )
-        seen.found["retry"] = (verb, argument, injected)
-    asked: tuple[str, str, bool] = seen.found["retry"]
+        result = seen.results[0] or 0
+        odd = result < 0 and not injected and verb in _DUE and -result != _DUE[verb]
+        seen.found["retry"] = (verb, argument, injected, odd)
+    asked: tuple[str, str, bool, bool] = seen.found["retry"]
     return asked
