@@ -19,7 +19,7 @@ from kvm_ref import backend as backends
 from kvm_ref.blame import Blame
 from kvm_ref.fault import Fault
 from kvm_ref.judges import Finding, Reached, judge_all
-from kvm_ref.judges.index import index
+from kvm_ref.judges.index import Index, indexes
 from kvm_ref.linux import module as modules
 from kvm_ref.plans import Local, Plan, plans, tidied
 from kvm_ref.replay import Replay
@@ -106,7 +106,7 @@ def row_of(
     trace: Trace,
     fired: bool,
     findings: Iterable[Finding],
-    vocabulary: Vocabulary,
+    indexed: Iterable[Index],
     params: dict[str, Any],
     seen: Any = None,
 ) -> Row:
@@ -120,7 +120,7 @@ def row_of(
         result=results[number] if number < len(results) else None,
         results=results[:length],
         retry=results[length:] or _own_retry(plan, results),
-        gotos=tuple([_goto(e) for step in trace.steps for _, e in index(step, vocabulary).gotos]),
+        gotos=tuple([_goto(e) for one in indexed for _, e in one.gotos]),
         findings=tuple(findings),
         idle=not fired,
         params=params,
@@ -167,8 +167,9 @@ class _Part:
         if more:
             self.replay.go_on(trace, more)
             whole = whole.but(verbs=whole.verbs + more)
-        self.reached.add(trace)
-        findings = judge_all(trace, self.vocabulary)
+        indexed = indexes(trace, self.vocabulary)
+        self.reached.add(trace, indexed)
+        findings = judge_all(trace, self.vocabulary, indexed)
         if findings:
             findings = self.blame(
                 findings,
@@ -177,7 +178,7 @@ class _Part:
                 command=command(whole),
             )
         seen = self.watch(plan, trace, findings, self.vocabulary) if self.watch else None
-        row = row_of(plan, trace, fired, findings, self.vocabulary, self.params, seen)
+        row = row_of(plan, trace, fired, findings, indexed, self.params, seen)
         self.rows.append((plan.order, row))
 
     def _again(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kvm_ref.judges.bug import bug
 from kvm_ref.judges.double_release import double_release
@@ -12,7 +12,7 @@ from kvm_ref.judges.errno_chain import errno_chain
 from kvm_ref.judges.error_set import error_set
 from kvm_ref.judges.finding import Finding
 from kvm_ref.judges.hardware_state import hardware_state
-from kvm_ref.judges.index import Index, index
+from kvm_ref.judges.index import Index, indexes
 from kvm_ref.judges.label_order import label_order
 from kvm_ref.judges.leak import leak
 from kvm_ref.judges.lock_held import lock_held
@@ -50,9 +50,9 @@ JUDGES: Mapping[str, Judge] = {
 _EACH_STEP = [judge for judge in JUDGES.values() if isinstance(judge, EachStep)]
 
 
-def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
-    """Return what all judges find, judge by judge."""
-    seen = [index(step, vocabulary) for step in trace.steps]
+def judge_all(trace: Trace, vocabulary: Vocabulary, seen: Sequence[Index] | None = None) -> list[Finding]:
+    """Return what all judges find, judge by judge; `seen` are the indexes of the steps, if they are known."""
+    seen = indexes(trace, vocabulary) if seen is None else seen
     alone = _alone(trace, seen)
     out: list[Finding] = []
     for judge in JUDGES.values():
@@ -66,7 +66,7 @@ def judge_all(trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
     return out
 
 
-def _alone(trace: Trace, seen: list[Index]) -> list[dict[EachStep, list[Finding]]]:
+def _alone(trace: Trace, seen: Sequence[Index]) -> list[dict[EachStep, list[Finding]]]:
     # What is found in each step alone, by the judge; runs share steps, so most were looked at before.
     whole = trace.observed is None
     out = []

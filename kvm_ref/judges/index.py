@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kvm_ref.errno import Errno, ErrPtr
-from kvm_ref.trace import At, Event, Step
+from kvm_ref.trace import At, Event, Step, Trace
 from kvm_ref.vocabulary import NULL, Facts, Vocabulary
 
 # The values by which a call gives an error number.
@@ -300,6 +300,11 @@ def _succeeded(facts: Facts, value: object) -> bool:
             return not value
         return bool(value) if False in facts.fails or NULL in facts.fails else value >= 0
     return True
+
+
+def indexes(trace: Trace, vocabulary: Vocabulary) -> list[Index]:
+    """Return the index of each step."""
+    return [index(step, vocabulary) for step in trace.steps]
 
 
 def index(step: Step, vocabulary: Vocabulary) -> Index:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kvm_ref.judges.index import Deed, Index, Key, index
+from kvm_ref.judges.index import Deed, Index, Key, indexes
 from kvm_ref.judges.net import Life, net_of
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
@@ -38,8 +38,8 @@ class Ledger:
             without the trace showing it.
     """
 
-    def __init__(self, trace: Trace, vocabulary: Vocabulary, indexes: Sequence[Index]) -> None:
-        self.indexes = indexes
+    def __init__(self, trace: Trace, vocabulary: Vocabulary, seen: Sequence[Index]) -> None:
+        self.indexes = seen
         self.whole = trace.observed is None and trace.source.get("kind") == "model"
         self.after: list[dict[Key, Life]] = []
         self.stale: list[tuple[int, Event, Key, Release | None]] = []
@@ -48,13 +48,13 @@ class Ledger:
         self._held = _NOTHING
         # The first step from which on all is known.
         self._known = 0
-        for number, (step, seen) in enumerate(zip(trace.steps, indexes, strict=True)):
-            if step.events is None or (not self.whole and not step.events and 0 in step.results):
+        for number, one in enumerate(seen):
+            if one.source is None or (not self.whole and not one.source and 0 in one.results):
                 # Not recorded.
                 self._held = _NOTHING
                 self._known = number
-            if seen.deeds:
-                self._step(number, seen)
+            if one.deeds:
+                self._step(number, one)
             self.after.append(self._held)
 
     def _step(self, number: int, seen: Index) -> None:
@@ -132,9 +132,9 @@ def _unseen(trace: Trace, vocabulary: Vocabulary) -> tuple[frozenset[str], froze
 
 def ledger(trace: Trace, vocabulary: Vocabulary, seen: Sequence[Index] | None = None) -> Ledger:
     """Return the ledger of a trace, which is made once for all judges; `seen` are the indexes of its steps."""
-    indexes = [index(step, vocabulary) for step in trace.steps] if seen is None else seen
+    seen = indexes(trace, vocabulary) if seen is None else seen
     known = trace.ledger
-    if isinstance(known, Ledger) and known.indexes == indexes:
+    if isinstance(known, Ledger) and known.indexes == seen:
         return known
-    trace.ledger = made = Ledger(trace, vocabulary, indexes)
+    trace.ledger = made = Ledger(trace, vocabulary, seen)
     return made

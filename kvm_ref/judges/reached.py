@@ -8,10 +8,10 @@ line an error left a function; all returns without an error count as one exit, `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
-from kvm_ref.judges.index import ERRORS, Index, index
+from kvm_ref.judges.index import ERRORS, Index, indexes
 from kvm_ref.trace import Step, Trace
 from kvm_ref.vocabulary import Facts, Vocabulary
 
@@ -31,12 +31,14 @@ class Reached:
         # Errors that left a function: its name, the line, and the last call that failed before.
         self._left: Counter[tuple[str, int, str]] = Counter()
 
-    def add(self, trace: Trace) -> None:
-        """Count what a trace reached; the log of a kernel cannot tell and counts nothing."""
+    def add(self, trace: Trace, indexed: Sequence[Index] | None = None) -> None:
+        """Count what a trace reached; the log of a kernel cannot tell and counts nothing.
+
+        `indexed` are the indexes of its steps, if they are known.
+        """
         if trace.observed is not None:
             return
-        for step in trace.steps:
-            seen = index(step, self._vocabulary)
+        for step, seen in zip(trace.steps, indexed or indexes(trace, self._vocabulary), strict=True):
             # Traces share steps: of one that was seen before, no more functions can be seen.
             if seen.counted_by is not self:
                 self._see(step, seen)

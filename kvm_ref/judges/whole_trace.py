@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kvm_ref.judges.finding import Finding
-from kvm_ref.judges.index import Index, index
+from kvm_ref.judges.index import Index, indexes
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -24,4 +24,4 @@ class WholeTrace:
 
     def __call__(self, trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         """Return what is found in the trace."""
-        return self.look(trace, [index(step, vocabulary) for step in trace.steps], vocabulary)
+        return self.look(trace, indexes(trace, vocabulary), vocabulary)
