@@ -61,15 +61,15 @@ class Blame:
             # What attrs.evolve() does, without asking each time which fields there are.
             out.append(
                 Finding(
-                    judge=finding.judge,
-                    message=finding.message,
-                    step=finding.step,
-                    label=finding.label,
-                    resource=finding.resource,
-                    acquired=finding.acquired,
-                    fault=fault,
-                    commit=commit,
-                    command=command,
+                    finding.judge,
+                    finding.message,
+                    finding.step,
+                    finding.label,
+                    finding.resource,
+                    finding.acquired,
+                    fault,
+                    commit,
+                    command,
                 )
             )
         return out

@@ -38,7 +38,7 @@ VERBS = ("load", "unload", "load", "unload")
 Watch = Callable[[Plan, Trace, Sequence[Finding], Vocabulary], Any]
 
 
-@attrs.frozen
+@attrs.define
 class Row:
     """One run of the matrix.
 

@@ -13,9 +13,9 @@ from kvm_ref.judges.nesting import nesting
 from kvm_ref.trace import Event, Trace
 
 
-@attrs.frozen
+@attrs.define
 class Finding:
-    """Something that is not as it should be.
+    """Something that is not as it should be. Do not change one, for runs share it.
 
     Attributes:
         judge: which judge says so.
