@@ -94,21 +94,9 @@ class Exit:
         return attrs.asdict(self)
 
 
+@functools.cache
 def ladder_of(facts: Facts) -> Ladder | None:
     """Return the goto ladder of a function, or None if it has none."""
-    return _ladder(facts)
-
-
-def exits_of(facts: Facts) -> tuple[Exit, ...]:
-    """Return every way out of a function, in source order, success last.
-
-    A function that declares no error number has no other.
-    """
-    return _exits(facts)
-
-
-@functools.cache
-def _ladder(facts: Facts) -> Ladder | None:
     if not facts.jumps:
         return None
     text = Text(facts.function)
@@ -223,7 +211,11 @@ def _labels(goto: str, text: Text, after: Sequence[ast.stmt]) -> tuple[Done, tup
 
 
 @functools.cache
-def _exits(facts: Facts) -> tuple[Exit, ...]:
+def exits_of(facts: Facts) -> tuple[Exit, ...]:
+    """Return every way out of a function, in source order, success last.
+
+    A function that declares no error number has no other.
+    """
     found: list[_Way] = []
     if facts.errnos or facts.jumps:
         ways = _Ways(Text(facts.function))
