@@ -59,18 +59,9 @@ class Blame:
                 self._known[alike] = self._commit(finding, findings, again)
             commit = self._known[alike]
             # What attrs.evolve() does, without asking each time which fields there are.
+            f = finding
             out.append(
-                Finding(
-                    finding.judge,
-                    finding.message,
-                    finding.step,
-                    finding.label,
-                    finding.resource,
-                    finding.acquired,
-                    fault,
-                    commit,
-                    command,
-                )
+                Finding(f.judge, f.message, f.step, f.label, f.resource, f.acquired, fault, commit, command)
             )
         return out
 

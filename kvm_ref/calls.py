@@ -151,6 +151,11 @@ def _function(file: str, line: int) -> ast.FunctionDef | None:
     return tree.body[0] if isinstance(tree.body[0], ast.FunctionDef) else None
 
 
+def written(node: ast.expr) -> str:
+    """Return an expression as text; nearly all are names, and no more than that."""
+    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
+
+
 class Text:
     """The text of one function: its syntax tree, and what its names stand for."""
 
@@ -171,7 +176,7 @@ class Text:
 
     def reached(self, func: ast.expr) -> list[Called]:
         """Return what a called expression stands for; nothing if that is a class."""
-        name = func.attr if isinstance(func, ast.Attribute) else ast.unparse(func)
+        name = func.attr if isinstance(func, ast.Attribute) else written(func)
         target: object = None
         match func:
             case ast.Name():
@@ -216,7 +221,7 @@ class Text:
 
     def suppressed(self, node: ast.With) -> list[Done]:
         """Return what follows an error in the block: nothing, if it is ``unchecked``."""
-        return [()] if any(ast.unparse(i.context_expr) == "unchecked" for i in node.items) else []
+        return [()] if any(written(i.context_expr) == "unchecked" for i in node.items) else []
 
     def tries(self, body: Sequence[ast.stmt], caught: list[Done], orelse: Sequence[ast.stmt]) -> Done:
         """Return the calls of a body that may be cut short by an error, and what is done then."""

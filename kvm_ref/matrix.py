@@ -129,9 +129,10 @@ def row_of(
 
 
 def _own_retry(plan: Plan, results: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    if plan.last >= len(results) - 2:
+        return ()
     last = [verb.partition("=")[0] for verb in plan.scenario.verbs[-2:]]
-    behind = plan.last < len(results) - 2
-    return results[-2:] if last == ["load", "unload"] and behind else ()
+    return results[-2:] if last == ["load", "unload"] else ()
 
 
 def _goto(event: Event) -> str:

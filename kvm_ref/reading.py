@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from kvm_ref import unwind
-from kvm_ref.calls import Called, Done, Leave, Text, calls_of, to_json
+from kvm_ref.calls import Called, Done, Leave, Text, calls_of, to_json, written
 from kvm_ref.errno import Errno
 from kvm_ref.vocabulary import Facts, declared
 
@@ -282,16 +282,17 @@ class _Ways:
 
     def errno(self, error: ast.expr) -> str:
         """Name the errno of a raise: -ENOMEM, or the expression if it is worked out."""
-        text = ast.unparse(error)
+        text = written(error)
         return f"-{text}" if isinstance(self.text.names.get(text), Errno) else text
 
     def asks(self, *nodes: ast.AST, caught: bool) -> None:
         """Find the calls in expressions that can leave the function with an error."""
-        for node in nodes:
-            if isinstance(node, (ast.Name, ast.Constant, ast.expr_context)):
-                continue
-            self.asks(*ast.iter_child_nodes(node), caught=caught)
-            if isinstance(node, ast.Call) and not caught:
+        for node in () if caught else nodes:
+            if isinstance(node, ast.Attribute):
+                self.asks(node.value, caught=caught)
+            elif not isinstance(node, (ast.Name, ast.Constant, ast.expr_context)):
+                self.asks(*ast.iter_child_nodes(node), caught=caught)
+            if isinstance(node, ast.Call):
                 called = self.called(node)
                 if any(self.fails(one) for one in called):
                     self.add(called[0].name, "call", node)

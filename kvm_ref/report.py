@@ -90,7 +90,7 @@ def _row(row: Row, findings: Sequence[Finding]) -> str:
     # What is found without a fault too is told once, below.
     virt = row.params.get("enable_virt_at_load")
     virt = "-" if virt is None else str(int(virt))
-    what = ", ".join(dict.fromkeys(_brief(f) for f in findings)) or ("NEVER FIRED" if row.idle else "ok")
+    what = ", ".join(dict.fromkeys(map(_brief, findings))) or ("NEVER FIRED" if row.idle else "ok")
     last = row.gotos[0] if row.gotos else ""
     head = f"{row.scenario.backend:<9} {virt} {_shorten(row.fault or 'no fault', 40):<40} {errno_name(row.result):<11}"
     what = _shorten(what, WIDTH - len(head) - 2)

@@ -54,7 +54,7 @@ def pointer(value: object) -> str:
 # One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
 # time of a traced call. It is written with stand-ins, so that functions of one shape share what the
 # compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`, VALUE for
-# what it returns if it returns nothing.
+# what it returns if it returns nothing, CONFIG for the option that it depends on.
 # The interpreter appends to what it knows for a list without a call.
 _WRAPPER = """
 def traced({params}):
@@ -154,12 +154,13 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
         struck="pointer(struck[0])" if points else "int(struck[0])",
         leave=leave,
         gone='k.gone(events[-1][3]["obj"])\n    ' if facts.releases else "",
-        config=f'if "{facts.config}" not in k.arch.config: return None\n    ' if facts.config else "",
+        config='if "CONFIG" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     # A copy of the code: the interpreter adapts code to the names that it finds at run time.
     nothing = 0 if facts.errnos else None
     return _spelt(
-        _code(source), {**{s: p for p, s in stand_in.items()}, "NAME": facts.name, "VALUE": nothing}
+        _code(source),
+        {**{s: p for p, s in stand_in.items()}, "NAME": facts.name, "VALUE": nothing, "CONFIG": facts.config},
     )
 
 
