@@ -52,14 +52,13 @@ class Blame:
         """
         out = []
         findings = tuple(findings)
-        for finding in findings:
+        for f in findings:
             # One of many of a kind, or that of one CPU of many, is mended as the others are.
-            alike = (finding.judge, _alike(finding.resource), finding.label)
+            alike = (f.judge, _alike(f.resource), f.label)
             if alike not in self._known:
-                self._known[alike] = self._commit(finding, findings, again)
+                self._known[alike] = self._commit(f, findings, again)
             commit = self._known[alike]
             # What attrs.evolve() does, without asking each time which fields there are.
-            f = finding
             out.append(
                 Finding(f.judge, f.message, f.step, f.label, f.resource, f.acquired, fault, commit, command)
             )

@@ -16,6 +16,7 @@ All markers take ``backend`` (a name, several, or ``"all"``), ``cpus``, ``params
 
 from __future__ import annotations
 
+import functools
 import unittest
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -206,7 +207,7 @@ def _machines(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
     from kvm_ref.session import Session
 
     for base in machines(_defaults(config), mark.args, mark.kwargs):
-        yield _name(base), lambda base=base: Session(base)  # type: ignore[misc]
+        yield _name(base), functools.partial(Session, base)
 
 
 def _runs(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
@@ -214,8 +215,11 @@ def _runs(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
     from kvm_ref.marked import runs
     from kvm_ref.scenario import run
 
+    def judged(scenario: Scenario) -> Judged:
+        return judge(run(scenario))
+
     for scenario in runs(_defaults(config), mark.args, mark.kwargs):
-        yield _name(scenario), lambda scenario=scenario: judge(run(scenario))  # type: ignore[misc]
+        yield _name(scenario), functools.partial(judged, scenario)
 
 
 def _faults(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
@@ -232,7 +236,7 @@ def _faults(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
         backend = backends.load(base.backend)
         replay = Replay(base, backend)
         for plan in plans(base, backend, replay, edges=asked.edges, faults=asked.faults):
-            yield _name(base, plan.text), lambda plan=plan: _row(plan)  # type: ignore[misc]
+            yield _name(base, plan.text), functools.partial(_row, plan)
 
 
 def _row(plan: Plan) -> Judged:
@@ -262,7 +266,7 @@ def _matrices(mark: pytest.Mark, config: pytest.Config) -> Iterator[_Case]:
         raise Misuse("the fixture kvm_matrix needs spread=False")
     for name in dict.fromkeys(base.backend for base in asked.bases):
         own = [base for base in asked.bases if base.backend == name]
-        yield name, lambda own=own: run(own, edges=asked.edges, faults=asked.faults)  # type: ignore[misc]
+        yield name, functools.partial(run, own, edges=asked.edges, faults=asked.faults)
 
 
 _CASES: dict[tuple[str, str], Callable[[pytest.Mark, pytest.Config], Iterator[_Case]]] = {

@@ -191,11 +191,10 @@ class Replay:
         k.log = []
         k.asked = {}
         plan = arm(k, faults, self._vocabulary)
-        done, blank = None, False
         if state.blank is state and self._blanks:
             done, blank = self._blanks.run(k, lambda: perform(k, verb))
         else:
-            done = perform(k, verb)
+            done, blank = perform(k, verb), False
         if done is None:
             self._now = None
             return _Done(Step([verb], [None], []), [], 0, k.asked, None, asked_blank=True)

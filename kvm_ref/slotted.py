@@ -73,6 +73,7 @@ def _made(of: type) -> dict[str, Any] | None:
     names = slots_of(of)
     if not names:
         return None
+    # What pickle writes as an opcode of its own; no stub of the standard library names it.
     made: dict[str, Any] = {"NEW": copyreg.__newobj__, "CLASS": (of,)}  # type: ignore[attr-defined]
     stand_in = {f"PLACE{n}": name for n, name in enumerate(names, 1)}
     for code in _codes(len(names)):

@@ -15,7 +15,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
 
@@ -227,14 +227,6 @@ class Vocabulary(Mapping[str, Facts]):
 
     def __getitem__(self, name: str) -> Facts:
         return self._facts[name]
-
-    # Mapping has these two ask by way of an exception.
-    def __contains__(self, name: object) -> bool:
-        return name in self._facts
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the function of that name, or `default`."""
-        return self._facts.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._facts)

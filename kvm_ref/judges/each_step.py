@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvm_ref.judges.finding import Finding
-from kvm_ref.judges.index import Index, index
+from kvm_ref.judges.index import Index, indexes
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -28,5 +28,5 @@ class EachStep:
 
     def __call__(self, trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         """Return what is found in all steps."""
-        steps = enumerate(trace.steps)
-        return [f for number, step in steps for f in self.look(trace, number, index(step, vocabulary))]
+        steps = enumerate(indexes(trace, vocabulary))
+        return [f for number, seen in steps for f in self.look(trace, number, seen)]

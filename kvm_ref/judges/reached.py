@@ -38,7 +38,8 @@ class Reached:
         """
         if trace.observed is not None:
             return
-        for step, seen in zip(trace.steps, indexed or indexes(trace, self._vocabulary), strict=True):
+        indexed = indexes(trace, self._vocabulary) if indexed is None else indexed
+        for step, seen in zip(trace.steps, indexed, strict=True):
             # Traces share steps: of one that was seen before, no more functions can be seen.
             if seen.counted_by is not self:
                 self._see(step, seen)

@@ -25,7 +25,7 @@ class Expression:
 
     def key(self, prefix: str) -> str:
         """Return a text that is the same for the same unknown value, "" if there is none."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of expression has its own
 
     def reads(self, place: Place) -> bool:
         """Say whether another expression is part of this one."""
@@ -40,7 +40,7 @@ class Place(Expression):
 
     def address(self, memory: Memory, prefix: str) -> str:
         """Return where it is stored."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of place has its own
 
     def value(self, memory: Memory, prefix: str) -> Value:
         return memory.get(self.address(memory, prefix))

@@ -38,7 +38,7 @@ class Loops(Scopes):
 
     def statement(self, node: Node) -> None:
         """Lower one statement."""
-        raise NotImplementedError
+        raise NotImplementedError  # Statements does, of which loops are a part
 
     def _loop(self, body: Node, again: Mark, leave: Mark) -> None:
         self._around.append(_Around(leave, again, len(self._scopes)))

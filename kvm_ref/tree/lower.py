@@ -169,7 +169,7 @@ class Lowering:
 
     def statements_as_expression(self, node: Node) -> Expression:
         """Return what GNU C's ``({ ... })`` is worth."""
-        raise NotImplementedError
+        raise NotImplementedError  # Statements does, which knows the statements
 
     def _cast_expression(self, node: Node) -> Expression:
         return self.value(part(node, "value"))
