@@ -39,7 +39,7 @@ class _Place:
 
     def found(self, k: Kernel) -> tuple[Any, Any]:
         # What has the last of the names, or None, and the value; _NONE if that is blank or not there.
-        holder: Any = k.get(self.of)
+        holder: Any = k.statics.get(self.of)
         for name in self.names[:-1]:
             holder = getattr(holder, name, None)
         return holder, getattr(holder, self.names[-1], _NONE)
@@ -53,7 +53,7 @@ class Blanks:
     """
 
     def __init__(self, k: Kernel, other: Kernel) -> None:
-        self._own = [of for of in k if of.module in other[Modules].loaded]
+        self._own = [of for of in k.statics if of.module in other[Modules].loaded]
         seen = {id(k[of]) for of in self._own}
         self._places = [_Place(of, names) for of in self._own for names in _differing(k[of], other[of], seen)]
         self._asking: dict[type, type] = {}
@@ -128,7 +128,7 @@ class Blanks:
 
 def _left(k: Kernel, place: _Place, one: Any) -> bool:
     # Whether something of a blank is left in the machine.
-    if place.of not in k:
+    if place.of not in k.statics:
         return False
     if not isinstance(one, _Partial):
         return getattr(one, place.names[-1], _NONE) is _NONE

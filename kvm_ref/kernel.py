@@ -103,27 +103,6 @@ LASTING = (
     "system_state", "warned",
 )  # fmt: skip
 
-if TYPE_CHECKING:
-
-    class _StaticsByClass:
-        def __getitem__(self, key: type[S]) -> S: ...
-        def get(self, key: type[S]) -> S | None: ...
-        def pop(self, key: type[Statics], default: None) -> None: ...
-        def __iter__(self) -> Any: ...
-        def items(self) -> Iterable[tuple[type[Statics], Statics]]: ...
-        def clear(self) -> None: ...
-        def update(self, statics: Iterable[tuple[type[Statics], Statics]]) -> None: ...
-
-else:
-
-    class _StaticsByClass(dict):
-        __slots__ = ()
-
-        def __missing__(self, key):
-            statics = self[key] = key()
-            statics.at_boot(self)
-            return statics
-
 
 # The ids of things with a number, and their numbers; the same few are asked for again and again.
 @functools.cache
@@ -136,7 +115,13 @@ def _number(name: str, id: str | int) -> int:
     return int(str(id)[len(name) + 1 :] or 1)
 
 
-class Kernel(_StaticsByClass):
+# What a write tells of the value before; few are not alike, and a dictionary is dear.
+@functools.cache
+def _was(value: int) -> dict[str, int]:
+    return {"was": value}
+
+
+class Kernel:
     """A machine that runs the modelled kernel.
 
     Args:
@@ -151,7 +136,7 @@ class Kernel(_StaticsByClass):
     __slots__ = (
         "arch", "armed", "asked", "at", "cpu", "events", "features", "freed", "highest",
         "live", "log", "online", "possible", "present", "registers", "reset", "settings",
-        "system_state", "warned",
+        "statics", "system_state", "warned",
     )  # fmt: skip
 
     def __init__(
@@ -166,6 +151,8 @@ class Kernel(_StaticsByClass):
         features: dict[str, bool] | None = None,
     ) -> None:
         self.arch = backend
+        # By its class; one comes into being when it is first asked for.
+        self.statics: dict[type[Statics], Any] = {}
         self.possible = tuple(possible)
         self.present = self.possible if present is None else tuple(present)
         self.online = set(self.present if online is None else online)
@@ -188,6 +175,15 @@ class Kernel(_StaticsByClass):
         self.highest: dict[str, int] = {}
         self.freed: dict[str, list[int]] = {}
         self.warned: set[tuple[str, str, str]] = set()
+
+    def __getitem__(self, of: type[S]) -> S:
+        """Return the static variables of one C file: ``k[KvmMain]``."""
+        try:
+            return self.statics[of]  # type: ignore[no-any-return]  # a class is the key of its instance
+        except KeyError:
+            made = self.statics[of] = of()
+            made.at_boot(self)
+            return made
 
     def record(self) -> list[Event]:
         """Begin a new list of events, and return it."""
@@ -262,7 +258,7 @@ class Kernel(_StaticsByClass):
         key = (self.cpu, register)
         registers = self.registers
         reset = self.reset.get(register, 0)
-        self.events.append(("write", self.at, register, {"was": registers.get(key, reset)}, value))
+        self.events.append(("write", self.at, register, _was(registers.get(key, reset)), value))
         if value == reset:
             registers.pop(key, None)
         else:

@@ -84,6 +84,8 @@ class Replay:
         self._fresh = self._now
         # The state that the last run ended in; None if the machine has stopped.
         self._ended: _State | None = self._fresh
+        # What its verbs did.
+        self._run: list[_Done] = []
         self._known: _Known = other._known if other else {}
         # The steps of verbs without faults, by verb and result, no two of them equal.
         self._steps: dict[tuple[str, int | None], list[Step]] = other._steps if other else {}
@@ -252,6 +254,7 @@ class Replay:
             steps=[],
         )
         self._ended = self._fresh
+        self._run = []
         fired = self._add(trace, scenario.verbs, local or {})
         return trace, fired == sum(map(len, local.values())) if local else True
 
@@ -268,8 +271,13 @@ class Replay:
             trace.steps.append(done.step)
             trace.log += done.log
             fired += done.fired
+            self._run.append(done)
             self._ended = done.after
         return fired
+
+    def asked(self, name: str) -> bool:
+        """Say whether the last run asked for a setting; if not, it is the same whatever that is."""
+        return any(name in done.asked for done in self._run)
 
 
 def _survey(base: Scenario, backend: Backend) -> tuple[list[type[Statics]], Blanks | None, Snapshots]:
@@ -279,7 +287,7 @@ def _survey(base: Scenario, backend: Backend) -> tuple[list[type[Statics]], Blan
     for verb in dict.fromkeys(base.verbs):
         perform(k, verb)
         constants += constants_of(k)
-    used = [statics for statics in k if statics.module is None]
+    used = [statics for statics in k.statics if statics.module is None]
     needed = dict.fromkeys(name for verb in base.verbs for name in needs(backend, verb))
     if not needed:
         return used, None, Snapshots(constants)

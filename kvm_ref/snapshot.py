@@ -63,8 +63,7 @@ class Snapshots:
         unpickler = pickle.Unpickler(io.BytesIO(frame + snapshot))
         unpickler.memo = self._read.memo
         statics, lasting = unpickler.load()
-        k.clear()
-        k.update(zip(map(type, statics), statics, strict=True))
+        k.statics = dict(zip(map(type, statics), statics, strict=True))
         for name, value in zip(LASTING, lasting, strict=True):
             setattr(k, name, value)
 
@@ -87,4 +86,4 @@ def constants_of(k: Kernel) -> list[object]:
 
 def _state(k: Kernel) -> object:
     # The class of each says which it is.
-    return list(map(k.__getitem__, sorted(k, key=_NAME))), _LASTING(k)
+    return list(map(k.statics.__getitem__, sorted(k.statics, key=_NAME))), _LASTING(k)

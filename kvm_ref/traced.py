@@ -55,14 +55,15 @@ def pointer(value: object) -> str:
 # time of a traced call. It is written with stand-ins, so that functions of one shape share what the
 # compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`, VALUE for
 # what it returns if it returns nothing, CONFIG for the option that it depends on.
-# The interpreter appends to what it knows for a list without a call.
+# The interpreter appends to what it knows for a list without a call. Calls with equal arguments have
+# one dictionary of these: to make one for each would take as long as all else that a call does.
 _WRAPPER = """
 def traced({params}):
     {config}at = k.at
     events = k.events
-    events.append(("enter", at, "NAME", {args}, None))
+    {known}events.append(("enter", at, "NAME", {args}, None))
     if k.armed is not None and "NAME" in k.armed:
-        struck = k.strike(FACTS, events[-1][3])
+        struck = k.strike(FACTS, {args})
         if struck is not None:
             events.append(("exit", at, "NAME", None, {struck}))
             return struck[0]
@@ -93,6 +94,8 @@ def traced(facts: Facts, args: tuple[str, ...]) -> Callable[..., Any]:
         "FACTS": facts,
         "ARGS": args,
         "FN": facts.function,
+        "ENTERED": {},
+        "LEFT": {},
         "ErrPtr": ErrPtr,
         "KernelError": KernelError,
         "ident": ident,
@@ -143,17 +146,18 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
         good = '"ptr"' if points else value
         leave = (
             f"if {got}:\n"
-            f'            events.append(("exit", at, "NAME", {{"obj": {held}}}, {good}))\n'
+            f"            {_known('LEFT', {'obj': held}, 12)}\n"
+            f'            events.append(("exit", at, "NAME", LEFT_NOW, {good}))\n'
             f"        else:\n"
             f"            {leave}"
         )
-    shown_args = "{" + ", ".join(f'"{n}": {e}' for n, e in recorded.items()) + "}" if recorded else "None"
     source = _WRAPPER.format(
         params=", ".join(stand_in.values()),
-        args=shown_args,
+        known=_known("ENTERED", recorded, 4) + "\n    " if recorded else "",
+        args="ENTERED_NOW" if recorded else "None",
         struck="pointer(struck[0])" if points else "int(struck[0])",
         leave=leave,
-        gone='k.gone(events[-1][3]["obj"])\n    ' if facts.releases else "",
+        gone='k.gone(ENTERED_NOW["obj"])\n    ' if facts.releases else "",
         config='if "CONFIG" not in k.arch.config: return None\n    ' if facts.config else "",
     )
     # A copy of the code: the interpreter adapts code to the names that it finds at run time.
@@ -162,6 +166,19 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
         _code(source),
         {**{s: p for p, s in stand_in.items()}, "NAME": facts.name, "VALUE": nothing, "CONFIG": facts.config},
     )
+
+
+def _known(among: str, recorded: dict[str, str], indent: int) -> str:
+    # The statement that looks up the dictionary of what is recorded, or makes it.
+    key = ", ".join(recorded.values())
+    made = ", ".join(f'"{name}": {value}' for name, value in recorded.items())
+    lines = [
+        "try:",
+        f"    {among}_NOW = {among}[{key}]",
+        "except KeyError:",
+        f"    {among}_NOW = {among}[{key}] = {{{made}}}",
+    ]
+    return f"\n{' ' * indent}".join(lines)
 
 
 def _spelt(code: CodeType, names: dict[str, Any]) -> CodeType:

@@ -91,7 +91,7 @@ def test_what_nobody_has_asked_for_yet_is_there() -> None:
     """Else a machine on which somebody had would not be like one on which nobody had."""
     k = machine()
     blanks().make(k)
-    assert Unused in k
+    assert Unused in k.statics
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_a_module_that_goes_takes_its_blanks_along() -> None:
 
     def unload() -> None:
         k[Modules].loaded.remove("core")
-        k.pop(Core, None)
+        k.statics.pop(Core, None)
 
     assert some.run(k, unload) == (None, False)
     assert some.make(k) is False
-    assert Core not in k
+    assert Core not in k.statics
 
 
 def test_two_machines_that_do_not_differ() -> None:

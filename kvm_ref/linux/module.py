@@ -162,9 +162,9 @@ def find_module(k: Kernel, name: str) -> bool:
 def free_module(k: Kernel, name: str) -> None:
     """Free a module's memory, and with it its variables (kernel/module/main.c)."""
     k[Modules].loaded.remove(name)
-    own = [s for s in k if s.module == name]
+    own = [s for s in k.statics if s.module == name]
     for statics in own:
-        k.pop(statics, None)
+        del k.statics[statics]
     # What WARN_ON_ONCE() has said already is kept in the module, too.
     files = {s.__module__ for s in own}
     k.warned = {place for place in k.warned if place[0] not in files}
