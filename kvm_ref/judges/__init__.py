@@ -19,6 +19,7 @@ from kvm_ref.judges.lock_held import lock_held
 from kvm_ref.judges.publication import publication
 from kvm_ref.judges.reached import Reached
 from kvm_ref.judges.retry import retry
+from kvm_ref.judges.step_by_step import StepByStep, walk
 from kvm_ref.judges.use_after_release import use_after_release
 from kvm_ref.judges.user_errno import user_errno
 from kvm_ref.judges.virtualization import virtualization
@@ -48,36 +49,20 @@ JUDGES: Mapping[str, Judge] = {
 
 
 _EACH_STEP = [judge for judge in JUDGES.values() if isinstance(judge, EachStep)]
+_STEP_BY_STEP = tuple(judge for judge in JUDGES.values() if isinstance(judge, StepByStep))
 
 
 def judge_all(trace: Trace, vocabulary: Vocabulary, seen: Sequence[Index] | None = None) -> list[Finding]:
     """Return what all judges find, judge by judge; `seen` are the indexes of the steps, if they are known."""
     seen = indexes(trace, vocabulary) if seen is None else seen
-    alone = _alone(trace, seen)
+    found = walk(trace, seen, vocabulary, _STEP_BY_STEP, _EACH_STEP)
     out: list[Finding] = []
     for judge in JUDGES.values():
         if isinstance(judge, WholeTrace):
             out += judge.look(trace, seen, vocabulary)
-        elif not isinstance(judge, EachStep):
+        elif not isinstance(judge, (EachStep, StepByStep)):
             out += judge(trace, vocabulary)
-        elif alone:
-            for found in alone:
-                out += found.get(judge, ())
-    return out
-
-
-def _alone(trace: Trace, seen: Sequence[Index]) -> list[dict[EachStep, list[Finding]]]:
-    # What is found in each step alone, by the judge; runs share steps, so most were looked at before.
-    whole = trace.observed is None
-    out = []
-    for number, one in enumerate(seen):
-        found = one.alone.get((number, whole))
-        if found is None:
-            found = one.alone[number, whole] = {}
-            for judge in _EACH_STEP:
-                some = judge.look(trace, number, one)
-                if some:
-                    found[judge] = some
-        if found:
-            out.append(found)
+        elif found:
+            for some in found:
+                out += some.get(judge, ())
     return out

@@ -8,40 +8,40 @@ variable still holds from an earlier life of the module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from kvm_ref.judges.finding import Finding, Place
-from kvm_ref.judges.index import Index, resource_of
-from kvm_ref.judges.ledger import ledger
-from kvm_ref.judges.whole_trace import WholeTrace
-from kvm_ref.trace import Trace
-from kvm_ref.vocabulary import Vocabulary
+from kvm_ref.judges.index import resource_of
+from kvm_ref.judges.step_by_step import Moment, StepByStep
 
 
-@WholeTrace
-def double_release(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
+def _look(was: None, at: Moment) -> tuple[None, list[Finding]]:
     """Find what is released without being held: released before, or never acquired."""
-    book = ledger(trace, vocabulary, seen)
     out = []
-    for number, event, key, before in book.stale:
+    for event, key, before in at.account.stale:
         resource = resource_of(key)
-        place = Place(trace, number, event)
+        place = Place(at.trace, at.number, event)
         message = f"{event[2]}() releases {resource} in {place}"
         acquired = ""
         if before is None:
             message += ", but nobody had acquired it"
         else:
             (_, since, origin, _), when, release = before
-            acquired = str(Place(trace, since, origin))
-            message += f", but it was released before, in {Place(trace, when, release)}"
+            acquired = str(Place(at.trace, since, origin))
+            message += f", but it was released before, in {Place(at.trace, when, release)}"
         out.append(
             Finding(
                 judge="double_release",
                 message=message,
-                step=number,
-                label=place.label(book.indexes[number]),
+                step=at.number,
+                label=place.label(at.seen),
                 resource=resource,
                 acquired=acquired,
             )
         )
-    return out
+    return None, out
+
+
+def _settled(knows: None) -> tuple[()]:
+    return ()
+
+
+double_release = StepByStep("double_release", None, _look, _settled)

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from kvm_ref.judges.index import Index
-from kvm_ref.judges.nesting import nesting
+from kvm_ref.judges.index import Index, Jumped
+from kvm_ref.judges.nesting import Nesting, nesting
 from kvm_ref.trace import Event, Trace
 
 
@@ -51,8 +51,11 @@ def verbs_of(trace: Trace, step: int) -> str:
 
 def user_of(events: Sequence[Event]) -> str:
     """Return the task that carries out a step: the first that is no hotplug thread and no interrupt."""
-    tasks = (at.task for _, at, *_ in events)
-    return next((t for t in tasks if t != "ipi" and not t.startswith("cpuhp/")), "")
+    for event in events:
+        task = event[1].task
+        if task != "ipi" and not task.startswith("cpuhp/"):
+            return task
+    return ""
 
 
 class Place:
@@ -75,11 +78,20 @@ class Place:
         """
         if not seen.gotos:
             return ""
-        jumps = seen.jumps()[::-1]
+        jumps = _jumps(seen, self.nesting)
         for start in self.nesting.calls(self.here):
-            function = self.nesting.events[start][2]
-            for jump in jumps:
-                mine = jump.event[2] == function and (later or jump.place < self.here)
-                if mine and self.nesting.jumped(jump.place) == start:
-                    return f"{function}:{jump.label}"
+            for jump in reversed(jumps.get(start, ())):
+                if later or jump.place < self.here:
+                    return f"{jump.event[2]}:{jump.label}"
         return ""
+
+
+def _jumps(seen: Index, calls: Nesting) -> dict[int, list[Jumped]]:
+    # The jumps of a step, by the place where the call began that they are of.
+    if "jumps" not in seen.found:
+        by_call: dict[int, list[Jumped]] = {}
+        seen.found["jumps"] = by_call
+        for jump in seen.jumps():
+            by_call.setdefault(calls.jumped(jump.place, seen), []).append(jump)
+    jumps: dict[int, list[Jumped]] = seen.found["jumps"]
+    return jumps

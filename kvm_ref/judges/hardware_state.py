@@ -8,28 +8,24 @@ it sets stay set, and bits that it clears stay clear.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 from kvm_ref.judges.finding import Finding, Place
 from kvm_ref.judges.index import Index, Register
-from kvm_ref.judges.whole_trace import WholeTrace
-from kvm_ref.trace import Event, Trace
-from kvm_ref.vocabulary import Vocabulary
-
-
-@WholeTrace
-def hardware_state(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
-    """Find registers that do not hold what they held before KVM touched them."""
-    written = tuple([step for one in seen for step in _written(one)])
-    return [] if None not in written and _restored(written) else _found(trace, seen)
-
+from kvm_ref.judges.step_by_step import Moment, StepByStep
+from kvm_ref.trace import Event
 
 # What is due after a step: what each register held before it, or before the first step that wrote it.
 _BEFORE, _ORIGINAL = "before", "original"
-# A step's writes, what each register held before and after them, and what is due.
-_Written = tuple[frozenset[tuple[Register, int | None, object]], str]
+
+
+class _Known(NamedTuple):
+    # What each register held before the first step that wrote it; of those that hold something else the
+    # step and the event that wrote them last; and which of these were told, with what they hold.
+    original: dict[Register, Any]
+    now: dict[Register, tuple[int, Event]]
+    told: frozenset[tuple[Register, Any]]
 
 
 def _due(seen: Index) -> str:
@@ -38,76 +34,59 @@ def _due(seen: Index) -> str:
     return _ORIGINAL if seen.results[-1:] == [0] and seen.verbs[-1].startswith("unload") else ""
 
 
-def _written(seen: Index) -> tuple[_Written | None, ...]:
-    # Nothing where a step does not count, and None where it is not that simple: another hypervisor
-    # writes too, or what a register held is no number.
-    if "hardware_state" not in seen.found:
-        before, due = seen.before, _due(seen)
-        plain = not seen.foreign and set(map(type, before.values())) <= {int}
-        writes = [(register, before.get(register), event[4]) for register, event in seen.last.items()]
-        counts = bool(writes) or due == _ORIGINAL
-        seen.found["hardware_state"] = ((frozenset(writes), due) if plain else None,) if counts else ()
-    written: tuple[_Written | None, ...] = seen.found["hardware_state"]
-    return written
-
-
-@functools.lru_cache(maxsize=4096)
-def _restored(steps: tuple[_Written, ...]) -> bool:
-    # Whether all registers are found to hold what is due. Few sequences of writes are not alike.
-    original: dict[Register, int] = {}
-    now: dict[Register, object] = {}
-    for writes, due in steps:
-        for register, was, value in writes:
-            now[register] = value
-            if was is not None:
-                original.setdefault(register, was)
-                if due == _BEFORE and was != value:
-                    return False
-        if due == _ORIGINAL and any(now[register] != value for register, value in original.items()):
-            return False
-    return True
-
-
-def _found(trace: Trace, seen: Sequence[Index]) -> list[Finding]:
-    out: list[Finding] = []
-    original: dict[Register, Any] = {}
-    now: dict[Register, tuple[int, Event]] = {}
-    known: set[tuple[Register, Any]] = set()
-    for number, step in enumerate(trace.steps):
-        before = seen[number].before
-        if before:
-            original = {**before, **original}
-        for register, event in seen[number].last.items():
-            now[register] = (number, event)
-        for event in seen[number].foreign:
-            original = _owned(original, event)
-            before = _owned(before, event)
-        match _due(seen[number]):
-            case "before":
-                due, what = before, f"before {step.verbs[0]} failed"
-            case "original":
-                due, what = original, "before KVM first wrote it"
-            case _:
-                continue
-        for register in [r for r, value in due.items() if now[r][1][4] != value]:
-            writer, event = now[register]
-            if (register, event[4]) in known:
-                continue
-            known.add((register, event[4]))
-            cpu, name = register
-            place = Place(trace, writer, event)
-            out.append(
-                Finding(
-                    judge="hardware_state",
-                    message=f"{name} of CPU {cpu} is {_hex(event[4])} after {step.verbs[-1]}, "
-                    f"but was {_hex(due[register])} {what}; written last in {place}",
-                    step=number,
-                    label=place.label(seen[writer]),
-                    resource=f"register:{name}@{cpu}",
-                    acquired=str(place),
-                )
+def _look(was: _Known, at: Moment) -> tuple[_Known, list[Finding]]:
+    """Find registers that do not hold what they held before KVM touched them."""
+    seen, step, due = at.seen, at.step, _due(at.seen)
+    original, now, known = was.original, was.now, set(was.told)
+    before = seen.before
+    if not seen.last and not (now and due == _ORIGINAL):
+        return was, []
+    if before:
+        original = {**before, **original}
+    now = {**now, **{register: (at.number, event) for register, event in seen.last.items()}}
+    for event in seen.foreign:
+        original = _owned(original, event)
+        before = _owned(before, event)
+    differing = {r: writer for r, writer in now.items() if r in original and writer[1][4] != original[r]}
+    wrong: list[Register] = []
+    what = ""
+    if due == _BEFORE:
+        wrong = [register for register, value in before.items() if now[register][1][4] != value]
+        what = f"before {step.verbs[0]} failed"
+    elif due == _ORIGINAL:
+        wrong = [register for register in original if register in differing]
+        what = "before KVM first wrote it"
+    out = []
+    for register in wrong:
+        writer, event = now[register]
+        if (register, event[4]) in known:
+            continue
+        known.add((register, event[4]))
+        cpu, name = register
+        place = Place(at.trace, writer, event)
+        value = (before if due == _BEFORE else original)[register]
+        out.append(
+            Finding(
+                judge="hardware_state",
+                message=f"{name} of CPU {cpu} is {_hex(event[4])} after {step.verbs[-1]}, "
+                f"but was {_hex(value)} {what}; written last in {place}",
+                step=at.number,
+                label=place.label(at.book.indexes[writer]),
+                resource=f"register:{name}@{cpu}",
+                acquired=str(place),
             )
-    return out
+        )
+    return _Known(original, differing, frozenset(known)), out
+
+
+def _settled(knows: _Known) -> Hashable | None:
+    # Who wrote a register is asked for only if that was not told yet.
+    original, now, told = knows
+    holds = tuple([(register, event[4]) for register, (_, event) in now.items()])
+    return (tuple(original.items()), holds, told) if told.issuperset(holds) else None
+
+
+hardware_state = StepByStep("hardware_state", _Known({}, {}, frozenset()), _look, _settled)
 
 
 def _owned(held: dict[Register, Any], event: Event) -> dict[Register, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 from kvm_ref.errno import Errno, ErrPtr
@@ -156,11 +157,13 @@ class Index:
         found: what judges keep that look at one step alone, each under keys of its own.
         alone: what the judges found that look at one step alone, by its number and whether the trace is
             whole, then by the judge.
+        come: where the judges that go step by step came to stand, and what they found, by the step's number and
+            where they stood.
         counted_by: the last who counted what was reached in this step.
     """
 
     __slots__ = (
-        "_jumps", "alone", "bearing", "before", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos",
+        "_jumps", "alone", "bearing", "before", "come", "counted_by", "deeds", "errors", "events", "foreign", "found", "gotos",
         "last", "locks", "picked", "results", "source", "telling", "verbs", "vocabulary", "writes",
     )  # fmt: skip
 
@@ -181,6 +184,7 @@ class Index:
         self.telling: list[Placed] = []
         self.found: dict[object, Any] = {}
         self.alone: dict[tuple[int, bool], dict[Any, list[Any]]] = {}
+        self.come: dict[tuple[int, Any], tuple[Any, dict[Any, list[Any]]]] = {}
         self.counted_by: object = None
         self.before: dict[Register, Any] = {}
         self.last: dict[Register, Event] = {}
@@ -262,6 +266,13 @@ class Index:
             if event[1] is at and event[0] == "enter" and event[3] is not None:
                 return event
         return None
+
+    def functions(self) -> set[str]:
+        """Return the names that the events bear."""
+        if "functions" not in self.found:
+            self.found["functions"] = set(map(itemgetter(2), self.events))
+        functions: set[str] = self.found["functions"]
+        return functions
 
     def jumps(self) -> list[Jumped]:
         """Return the ``goto`` events, each with what followed."""

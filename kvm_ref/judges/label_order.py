@@ -8,7 +8,6 @@ number of times and a branch may be taken or not; it is compiled to a small auto
 from __future__ import annotations
 
 import functools
-from operator import itemgetter
 
 from kvm_ref.calls import Block, Branch, Call, Done, Loop, calls_of
 from kvm_ref.judges.each_step import EachStep
@@ -136,9 +135,7 @@ def _depending(vocabulary: Vocabulary) -> dict[str, set[str]]:
 def _set(seen: Index, options: frozenset[str]) -> frozenset[str]:
     # The options that are known to be set: a function that depends on them left a trace.
     depending = _depending(seen.vocabulary)
-    return frozenset(
-        o for o in options if not depending.get(o, set()).isdisjoint(map(itemgetter(2), seen.events))
-    )
+    return frozenset(o for o in options if not depending.get(o, set()).isdisjoint(seen.functions()))
 
 
 @EachStep

@@ -8,55 +8,79 @@ acquired when a VM was created or /dev/kvm was opened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from kvm_ref.judges.finding import Finding, Place, user_of
-from kvm_ref.judges.index import Index, Key, resource_of
-from kvm_ref.judges.ledger import Ledger, ledger
+from kvm_ref.judges.index import Index, resource_of
 from kvm_ref.judges.nesting import nesting
 from kvm_ref.judges.net import Life
-from kvm_ref.judges.whole_trace import WholeTrace
+from kvm_ref.judges.step_by_step import Moment, StepByStep
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Step, Trace
-from kvm_ref.vocabulary import Vocabulary
 
 
-@WholeTrace
-def leak(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
+class _Known(NamedTuple):
+    # The modules that were loaded, each with the step; the steps in which files were opened; how many VMs and
+    # other files are open; and of what is held that which was told, by the step and the event that
+    # acquired it: runs may share a step, so an event alone is not enough.
+    loads: tuple[tuple[str, int], ...] = ()
+    opened: tuple[int, ...] = ()
+    vms: int = 0
+    devs: int = 0
+    told: frozenset[tuple[int, int]] = frozenset()
+    all_told: bool = True
+
+
+def _look(was: _Known, at: Moment) -> tuple[_Known, list[Finding]]:
     """Find what is still held after a failure or an unload, and what a failure gave up."""
-    book = ledger(trace, vocabulary, seen)
-    loads: list[tuple[str, int]] = []
-    known: set[tuple[int, int]] = set()
-    opened: dict[str, list[int]] = {"vm": [], "dev": []}
-    count = {"vm": 0, "dev": 0}
+    loads, opened, vms, devs, told, _ = was
     out: list[Finding] = []
-    after: dict[Key, Life] = {}
-    for number, step in enumerate(trace.steps):
-        before, after = after, book.after[number]
-        if len(step.results) == 1 and (step.results[0] or 0) < 0:
-            if before is not after and (before or after):
-                out += _failed(trace, book, number, known)
-            continue
-        for text, verb, module, last in _succeeded(book.indexes[number]):
+    step, after = at.step, at.account.held
+    known = set(told)
+    if len(step.results) == 1 and (step.results[0] or 0) < 0:
+        if at.before is after or not (at.before or after):
+            return was, out
+        out += _failed(at, known)
+    else:
+        for text, verb, module, last in _succeeded(at.seen):
             if verb == "load":
-                loads.append((module, number))
+                loads = (*loads, (module, at.number))
             elif verb == "unload":
-                kept = _since(loads, module, trace, list(after.values()))
+                loads, kept = _since(loads, module, at.trace, list(after.values()))
                 if kept and last:
-                    out += _still_held(trace, book, number, kept, text, known)
+                    out += _still_held(at, kept, text, known)
             elif verb in ("create-vm", "open-dev"):
-                kind = verb.rpartition("-")[2]
-                opened[kind].append(number)
-                count[kind] += 1
+                opened = (*opened, at.number)
+                vms += verb == "create-vm"
+                devs += verb == "open-dev"
             elif verb in ("close-vm", "close-dev"):
-                kind = verb.rpartition("-")[2]
-                count[kind] -= 1
+                vms -= verb == "close-vm"
+                devs -= verb == "close-dev"
                 # References to the module are alike, whichever file they belong to.
-                if not any(count.values()) and len(step.verbs) == 1:
-                    since = [*opened["vm"], *opened["dev"]]
-                    kept = [life for life in after.values() if life[1] in since]
-                    out += _still_held(trace, book, number, kept, text, known)
-    return out
+                if not vms and not devs and len(step.verbs) == 1:
+                    kept = [life for life in after.values() if life[1] in opened]
+                    out += _still_held(at, kept, text, known)
+                    opened = ()
+    if not known or not after:
+        return _Known(loads, opened, vms, devs, frozenset(), not after), out
+    lives = {(since, id(event)) for life in after.values() for _, since, event, _ in _all(life)}
+    told = frozenset(lives & known)
+    return _Known(loads, opened, vms, devs, told, len(told) == len(lives)), out
+
+
+def _all(life: Life | None) -> Iterator[Life]:
+    while life:
+        yield life
+        life = life[3]
+
+
+def _settled(knows: _Known) -> _Known | None:
+    # Of what is held but was not told yet, the label may be asked for: which one it is depends on the step.
+    return knows if knows.all_told else None
+
+
+leak = StepByStep("leak", _Known(), _look, _settled)
 
 
 def _succeeded(seen: Index) -> list[tuple[str, str, str, bool]]:
@@ -71,40 +95,43 @@ def _succeeded(seen: Index) -> list[tuple[str, str, str, bool]]:
     return succeeded
 
 
-def _since(loads: list[tuple[str, int]], module: str, trace: Trace, held: list[Life]) -> list[Life]:
-    # What is held of that which was acquired since a module was loaded that now goes. Without a name
-    # it is the one that was loaded last. If none is left it is one that another had pulled in; as
-    # long as the other is loaded, what belongs to it is no leak.
+def _since(
+    loads: tuple[tuple[str, int], ...], module: str, trace: Trace, held: list[Life]
+) -> tuple[tuple[tuple[str, int], ...], list[Life]]:
+    # The loads without that of a module that now goes, and what is held of that which was acquired since.
+    # Without a name it is the one that was loaded last. If none is left it is one that another had pulled
+    # in; as long as the other is loaded, what belongs to it is no leak.
     if not loads:
-        return held
+        return loads, held
     named = [n for n, (name, _) in enumerate(loads) if name == module]
-    since = loads.pop(named[-1] if named else -1)[1]
+    nth = named[-1] if named else len(loads) - 1
+    since = loads[nth][1]
+    loads = loads[:nth] + loads[nth + 1 :]
     if not held:
-        return []
+        return loads, []
     by_step = [[life for life in held if life[1] == n] for n in range(since, len(trace.steps))]
-    return [life for n, lives in enumerate(by_step, since) for life in _own(trace.steps[n], lives)]
+    return loads, [life for n, lives in enumerate(by_step, since) for life in _own(trace.steps[n], lives)]
 
 
-def _failed(trace: Trace, book: Ledger, number: int, known: set[tuple[int, int]]) -> list[Finding]:
-    step = trace.steps[number]
-    before_it = book.after[number - 1] if number else {}
-    after = book.after[number]
+def _failed(at: Moment, known: set[tuple[int, int]]) -> list[Finding]:
+    step, number, book = at.step, at.number, at.book
+    before_it, after = at.before, at.account.held
     # What was released and acquired again on the way back is held as it was before.
     kept = _own(step, [life for key, life in after.items() if life[1] == number and key not in before_it])
     verb = f"{step.verbs[0]} failed with {errno_name(step.results[0])}"
-    out = _still_held(trace, book, number, kept, verb, known)
+    out = _still_held(at, kept, verb, known)
     for key, since, event, _ in before_it.values():
         before = None if key in after or key[0] in book.unseen_acquire else book.released(number, key)
         if before is None:
             continue
-        released = Place(trace, before[1], before[2])
+        released = Place(at.trace, before[1], before[2])
         out.append(
             Finding(
                 judge="leak",
                 step=number,
-                label=released.label(book.indexes[number]),
+                label=released.label(at.seen),
                 resource=resource_of(key),
-                acquired=str(Place(trace, since, event)),
+                acquired=str(Place(at.trace, since, event)),
                 message=f"{resource_of(key)} was held before {verb}, and is not any more: "
                 f"released in {released}",
             )
@@ -122,22 +149,20 @@ def _own(step: Step, lives: list[Life]) -> list[Life]:
     return lives if len(starts) < 2 else [life for life in lives if calls.place(life[2]) > starts[-1]]
 
 
-def _still_held(
-    trace: Trace, book: Ledger, number: int, kept: list[Life], after: str, known: set[tuple[int, int]]
-) -> list[Finding]:
-    # `known` are those that were found before: runs may share a step, so an event alone is not enough.
+def _still_held(at: Moment, kept: list[Life], after: str, known: set[tuple[int, int]]) -> list[Finding]:
+    # `known` are those that were found before.
     out = []
     for key, since, event, _ in kept:
-        if (since, id(event)) in known or key[0] in book.unseen_release:
+        if (since, id(event)) in known or key[0] in at.book.unseen_release:
             continue
         known.add((since, id(event)))
-        place = Place(trace, since, event)
+        place = Place(at.trace, since, event)
         resource, acquired = resource_of(key), str(place)
         out.append(
             Finding(
                 judge="leak",
-                step=number,
-                label=place.label(book.indexes[since], later=True),
+                step=at.number,
+                label=place.label(at.book.indexes[since], later=True),
                 resource=resource,
                 acquired=acquired,
                 message=f"{resource} is still held after {after}; acquired in {acquired}",

@@ -8,8 +8,10 @@ enclose those of the other.
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
+from collections.abc import Sequence
 
-from kvm_ref.judges.index import encloses
+from kvm_ref.judges.index import Index, Placed, encloses
 from kvm_ref.trace import Event, Step
 
 
@@ -24,7 +26,6 @@ class Nesting:
         self._other = nesting(other) if other else None
         self._calls: dict[int, list[int]] = {}
         self._names: dict[int, str] = {}
-        self._jumped: dict[int, int] = {}
         self._outermost: dict[str, list[int]] = {}
 
     @functools.cached_property
@@ -34,12 +35,12 @@ class Nesting:
 
     @functools.cached_property
     def _ids(self) -> list[int]:
-        return list(map(id, self.events))
+        return list(map(id, self.events[self._shared :]))
 
     def place(self, event: Event) -> int:
         """Return the place of an event in its step; another one may be equal to it."""
         shared = self._other._places.get(id(event), self._shared) if self._other else self._shared
-        return shared if shared < self._shared else self._ids.index(id(event), self._shared)
+        return shared if shared < self._shared else self._shared + self._ids.index(id(event))
 
     def outermost(self, task: str) -> list[int]:
         """Return the places where a task's outermost calls began."""
@@ -47,23 +48,16 @@ class Nesting:
             begun = self._other.outermost(task) if self._other else []
             rest = enumerate(self.events[self._shared :], self._shared)
             self._outermost[task] = [n for n in begun if n < self._shared] + [
-                n for n, e in rest if e[0] == "enter" and not e[1].depth and e[1].task == task
+                n for n, e in rest if not e[1].depth and e[0] == "enter" and e[1].task == task
             ]
         return self._outermost[task]
 
-    def jumped(self, here: int) -> int:
-        """Return the place where the call began that a ``goto`` event is of, or -1."""
-        if here not in self._jumped:
-            _, inside, function, *_ = self.events[here]
-            events = self.events
-            for n in range(here - 1, -1, -1):
-                event = events[n]
-                if event[2] == function and event[0] == "enter" and encloses(event[1], inside):
-                    break
-            else:
-                n = -1
-            self._jumped[here] = n
-        return self._jumped[here]
+    def jumped(self, here: int, seen: Index) -> int:
+        """Return the place where the call began that a ``goto`` event is of, or -1; `seen` is the step's index."""
+        # A function that jumps is nearly always among those that the index does not pass over.
+        picked = seen.picked[: bisect_left(seen.picked, (here,))]
+        found = _began(picked, self.events[here])
+        return _began(list(enumerate(self.events[:here])), self.events[here]) if found < 0 else found
 
     def calls(self, here: int) -> list[int]:
         """Return the places where the calls began that enclose an event, innermost first.
@@ -81,10 +75,12 @@ class Nesting:
         n = here
         kind, at, *_ = self.events[here]
         depth, task, cpu = at.depth + (kind in ("enter", "exit")), at.task, at.cpu
+        events = self.events
         while depth and n >= 0:
-            at = self.events[n][1]
-            if at.depth < depth and self.events[n][0] == "enter":
-                if at.task == task and at.cpu == cpu:
+            event = events[n]
+            if event[0] == "enter":
+                at = event[1]
+                if at.depth < depth and at.task == task and at.cpu == cpu:
                     if n < self._shared or n in self._calls:
                         # What encloses this call was looked for before, or by the other one.
                         return out + self.calls(n)
@@ -125,6 +121,15 @@ class Nesting:
                 del names[0]
             self._names[here] = " < ".join(names)
         return self._names[here]
+
+
+def _began(before: Sequence[Placed], jump: Event) -> int:
+    # The place of the call that a ``goto`` is of, among events before it; or -1.
+    _, inside, function, *_ = jump
+    for n, event in reversed(before):
+        if event[2] == function and event[0] == "enter" and encloses(event[1], inside):
+            return n
+    return -1
 
 
 def nesting(step: Step) -> Nesting:

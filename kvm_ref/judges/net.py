@@ -7,7 +7,7 @@ ledger need not go through it deed by deed for every trace that has this step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from kvm_ref.judges.index import Deed, Index, Key
 from kvm_ref.trace import Event
@@ -15,9 +15,6 @@ from kvm_ref.trace import Event
 # One life of a resource: what it is, the step and the event that acquired it, and another life of the
 # same name that was not over then.
 Life = tuple[Key, int, Event, "Life | None"]
-
-# So many beginnings are remembered; the first are those that come again.
-_KEPT = 32
 
 
 class Net:
@@ -34,33 +31,15 @@ class Net:
         self.fresh = fresh
         self.gone = gone
         self._left = left
-        self._lives: dict[int, dict[Key, Life]] = {}
-        self._known: dict[tuple[int, int], tuple[dict[Key, Life], dict[Key, Life] | None]] = {}
-
-    def lives(self, number: int) -> dict[Key, Life]:
-        """Return what is left behind, as step number so many. Do not change it."""
-        if number not in self._lives:
-            self._lives[number] = {key: (key, number, event, None) for key, event in self._left.items()}
-        return self._lives[number]
 
     def after(self, number: int, held: dict[Key, Life]) -> dict[Key, Life] | None:
         """Return what is held after the step, or None if what was held before does not suit it.
 
-        Neither is to be changed, for they may be the same, and serve other traces.
+        Neither is to be changed, for they may be the same.
         """
-        # Runs that share steps begin where nothing is held, or where another shared step has ended. What
-        # was held is kept as well, so that nothing else can have its id.
-        known = self._known.get((number, id(held)))
-        if known is None:
-            known = (held, self._after(number, held))
-            if len(self._known) < _KEPT:
-                self._known[number, id(held)] = known
-        return known[1]
-
-    def _after(self, number: int, held: dict[Key, Life]) -> dict[Key, Life] | None:
         if not (held.keys() >= self.needs and self.fresh.isdisjoint(held)):
             return None
-        left = self.lives(number)
+        left: dict[Key, Life] = {key: (key, number, event, None) for key, event in self._left.items()}
         if not self.gone:
             return {**held, **left} if held and left else left or held
         after = dict(held)
@@ -80,13 +59,17 @@ def net_of(seen: Index) -> Net | None:
     return net
 
 
-def _net(deeds: Iterable[Deed]) -> Net | None:
-    # None if a deed is wrong, or has a second life of a name begin.
+def _net(deeds: Sequence[Deed]) -> Net | None:
+    # None if a deed is wrong, or has a second life of a name begin. Most steps begin by acquiring one thing
+    # after the other.
+    first = next((n for n, deed in enumerate(deeds) if deed[1] != "acquire"), len(deeds))
+    left: dict[Key, Event] = {key: event for _, _, key, event, _ in deeds[:first]}
+    if len(left) < first:
+        return None
     needs: set[Key] = set()
-    fresh: set[Key] = set()
+    fresh: set[Key] = set(left)
     gone: set[Key] = set()
-    left: dict[Key, Event] = {}
-    for _, deed, key, event, facts in deeds:
+    for _, deed, key, event, facts in deeds[first:]:
         if deed == "acquire":
             if key in left or (key in needs and key not in gone):
                 return None

@@ -51,5 +51,5 @@ def _wrong(seen: Index, verb: str) -> list[Deed]:
         return [d for d in seen.deeds[nodes[-1] + 1 :] if d[1] == "acquire"]
     # What is released within misc_deregister() is the node itself.
     begun = place_of(seen.events, seen.deeds[nodes[0]][3])
-    before = [d for d in seen.deeds[: nodes[0]] if d[1] == "release"]
-    return [d for d in before if place_of(seen.events, d[3]) < begun]
+    early = set(map(id, seen.events[:begun]))
+    return [d for d in seen.deeds[: nodes[0]] if d[1] == "release" and id(d[3]) in early]

@@ -3,33 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from kvm_ref.judges.finding import Finding, Place
-from kvm_ref.judges.index import Index, resource_of
-from kvm_ref.judges.ledger import ledger
-from kvm_ref.judges.whole_trace import WholeTrace
-from kvm_ref.trace import Trace
-from kvm_ref.vocabulary import Vocabulary
+from kvm_ref.judges.index import resource_of
+from kvm_ref.judges.step_by_step import Moment, StepByStep
 
 
-@WholeTrace
-def use_after_release(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) -> list[Finding]:
+def _look(was: None, at: Moment) -> tuple[None, list[Finding]]:
     """Find what is used after it was released."""
-    book = ledger(trace, vocabulary, seen)
     out = []
-    for number, event, key, (life, when, release) in book.used:
+    for event, key, (life, when, release) in at.account.used:
         resource = resource_of(key)
-        place = Place(trace, number, event)
+        place = Place(at.trace, at.number, event)
         out.append(
             Finding(
                 judge="use_after_release",
                 message=f"{event[2]}() uses {resource} in {place}, "
-                f"but it was released in {Place(trace, when, release)}",
-                step=number,
-                label=place.label(book.indexes[number]),
+                f"but it was released in {Place(at.trace, when, release)}",
+                step=at.number,
+                label=place.label(at.seen),
                 resource=resource,
-                acquired=str(Place(trace, life[1], life[2])),
+                acquired=str(Place(at.trace, life[1], life[2])),
             )
         )
-    return out
+    return None, out
+
+
+def _settled(knows: None) -> tuple[()]:
+    return ()
+
+
+use_after_release = StepByStep("use_after_release", None, _look, _settled)

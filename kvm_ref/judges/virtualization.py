@@ -85,7 +85,7 @@ def virtualization(trace: Trace, seen: Sequence[Index], vocabulary: Vocabulary) 
 
 @functools.lru_cache(maxsize=256)
 def _begun(online: str, wanted: bool) -> _State:
-    return _Machine(set(), set(_cpus(online)), wanted).state()
+    return _one(_Machine(set(), set(_cpus(online)), wanted).state())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -103,7 +103,13 @@ def _judged(
         if result == 0:
             machine.vms += verb == "create-vm"
             machine.vms -= verb.startswith("close-vm")
-    return machine.state(), list(_wrong(machine))
+    return _one(machine.state()), list(_wrong(machine))
+
+
+@functools.lru_cache(maxsize=4096)
+def _one(state: _State) -> _State:
+    # Of equal states always the same one: what is kept by it is found at once.
+    return state
 
 
 # What calls tell: the function, the CPU that it is about, and what it returned.
