@@ -83,8 +83,6 @@ class Trace:
     observed: list[str] | None = None
     after: dict[str, dict[str, Any]] = attrs.Factory(dict)
     log: list[str] = attrs.Factory(list)
-    # What became of every resource, and for which vocabulary; the judges keep it here.
-    ledger: Any = attrs.field(default=None, init=False, repr=False, eq=False)
 
     def events(self) -> Iterator[Event]:
         """Yield the events of all steps, in order."""

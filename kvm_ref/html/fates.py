@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kvm_ref.judges import Finding
-from kvm_ref.judges.index import Key, resource_of
-from kvm_ref.judges.ledger import ledger
+from kvm_ref.judges.index import Key, indexes, resource_of
+from kvm_ref.judges.ledger import Ledger
 from kvm_ref.plans import Plan
 from kvm_ref.trace import Trace
 from kvm_ref.vocabulary import Vocabulary
@@ -30,7 +30,7 @@ def fates(plan: Plan, trace: Trace, findings: Iterable[Finding], vocabulary: Voc
     Leaked is what the judge of leaks found to be still held; held is what was not
     released, and is no leak.
     """
-    book = ledger(trace, vocabulary)
+    book = Ledger(trace, vocabulary, indexes(trace, vocabulary))
     # Without a fault all that the run acquires is of interest.
     last = max(plan.last, plan.number) if plan.text else len(trace.steps) - 1
     before = book.after[plan.number - 1] if plan.number else {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from kvm_ref.judges.index import Deed, Index, Key, indexes
+from kvm_ref.judges.index import Deed, Index, Key
 from kvm_ref.judges.net import Life, net_of
 from kvm_ref.trace import Event, Trace
 from kvm_ref.vocabulary import Vocabulary
@@ -150,13 +150,3 @@ def _unseen(trace: Trace, vocabulary: Vocabulary) -> tuple[frozenset[str], froze
     seen = set(trace.observed)
     unseen = [facts for facts in vocabulary.values() if facts.symbol not in seen]
     return frozenset(f.releases for f in unseen), frozenset(f.acquires for f in unseen)
-
-
-def ledger(trace: Trace, vocabulary: Vocabulary, seen: Sequence[Index] | None = None) -> Ledger:
-    """Return the ledger of a trace, which is made once for all judges; `seen` are the indexes of its steps."""
-    seen = indexes(trace, vocabulary) if seen is None else seen
-    known = trace.ledger
-    if isinstance(known, Ledger) and known.indexes == seen:
-        return known
-    trace.ledger = made = Ledger(trace, vocabulary, seen)
-    return made

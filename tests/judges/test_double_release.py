@@ -218,3 +218,24 @@ def test_a_log_without_a_name() -> None:
     tape.call("shrinker_free")
     tape.step("unload")
     assert double_release(tape.trace(), SVM) == []
+
+
+def test_a_release_that_comes_after_others() -> None:
+    """Traces that share a step may have released the thing elsewhere before: each is told where it did."""
+    tape = Tape()
+    tape.call("alloc_workqueue", "ptr", "wq")
+    tape.call("destroy_workqueue", obj="wq")
+    tape.step("load", -12)
+    tape.enter("kvm_irqfd_init")
+    tape.call("alloc_workqueue", "ptr", "wq")
+    tape.call("destroy_workqueue", obj="wq")
+    tape.leave("kvm_irqfd_init", -12)
+    tape.step("load", -12)
+    tape.call("destroy_workqueue", obj="wq")
+    tape.step("unload")
+    first, second, again = tape.trace().steps
+    for before, place in ((first, "destroy_workqueue"), (second, "kvm_irqfd_init")):
+        trace = tape.trace()
+        trace.steps = [before, again]
+        (finding,) = double_release(trace, SVM)
+        assert finding.message.endswith(f"but it was released before, in {place}, step 1 (load)")

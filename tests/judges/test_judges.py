@@ -13,7 +13,6 @@ from tape import DATA, Tape, kernel_trace, vocabulary
 from kvm_ref.judges import JUDGES, judge_all
 from kvm_ref.judges.finding import Place
 from kvm_ref.judges.index import index, resource_of
-from kvm_ref.judges.ledger import ledger
 from kvm_ref.trace import TraceError, load
 
 SVM = vocabulary()
@@ -71,7 +70,6 @@ def test_judging_twice() -> None:
     """Judges keep what they worked out with the trace, and say the same again, for each vocabulary."""
     trace = go("x86-svm", "load", fail="misc_register").trace
     first = judge_all(trace, SVM)
-    assert ledger(trace, SVM) is ledger(trace, SVM)
     assert index(trace.steps[0], SVM) is index(trace.steps[0], SVM)
     assert judge_all(trace, SVM) == first
     assert judge_all(trace, vocabulary("riscv")) == first
@@ -92,6 +90,55 @@ def test_a_step_that_comes_twice() -> None:
         assert [f.message for f in found] == [
             f"modprobe still holds kvm_lock at the end of step {n + 1} (load)" for n in expected
         ]
+
+
+def test_a_step_that_comes_very_often() -> None:
+    """Of what is kept with a step the oldest is forgotten, and looked for again."""
+    tape = Tape()
+    tape.event("lock", "kvm_lock")
+    tape.step("load")
+    trace = tape.trace()
+    trace.steps *= 1000
+    for _ in range(2):
+        assert [f.step for f in judge_all(trace, SVM)] == list(range(1000))
+
+
+def test_what_is_leaked_before_is_not_what_is_leaked_now() -> None:
+    """Traces that share a step may come to it with other things held: each is told its own."""
+    tape = Tape()
+    tape.call("alloc_workqueue", "ptr", "lost")
+    tape.step("load", -12)
+    tape.call("alloc_workqueue", "ptr", "other")
+    tape.step("load", -12)
+    tape.call("alloc_workqueue", "ptr", "kept")
+    tape.step("load")
+    tape.step("unload")
+    first, second, load, unload = tape.trace().steps
+    for steps, expected in (
+        ([load, unload], [(1, "kept")]),
+        ([first, load, unload], [(0, "lost"), (2, "kept")]),
+        ([second, load, unload], [(0, "other"), (2, "kept")]),
+        ([first, second, load, unload], [(0, "lost"), (1, "other"), (3, "kept")]),
+        ([load, first, unload], [(1, "lost"), (2, "kept")]),
+    ):
+        trace = tape.trace()
+        trace.steps = steps
+        found = [(f.step, f.resource) for f in judge_all(trace, SVM)]
+        assert found == [(step, f"workqueue:{name}") for step, name in expected]
+
+
+def test_values_that_no_register_holds() -> None:
+    """A trace from elsewhere may hold a list where the model has a number: it is judged as well."""
+    tape = Tape()
+    tape.event("write", "CR4", 1, was=[1])
+    tape.step("load", -5)
+    tape.event("write", "CR4", 2, was=[2])
+    tape.step("load", -5)
+    found = judge_all(tape.trace(), SVM)
+    assert [(f.step, f.message.partition(";")[0]) for f in found] == [
+        (0, "CR4 of CPU 0 is 0x1 after load, but was [1] before load failed"),
+        (1, "CR4 of CPU 0 is 0x2 after load, but was [2] before load failed"),
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.json")), ids=lambda p: p.stem)
