@@ -23,7 +23,7 @@ import linecache
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -97,8 +97,7 @@ def calls_of(undo: Done) -> Iterator[Call]:
             yield from calls_of(part.body)
 
 
-@attrs.frozen
-class Called:
+class Called(NamedTuple):
     """What a call reaches: a kernel function, one that leaves no trace, or (neither) a pointer."""
 
     name: str
