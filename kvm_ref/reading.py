@@ -18,7 +18,7 @@ import attrs
 from kvm_ref import unwind
 from kvm_ref.calls import Called, Done, Leave, Text, calls_in, calls_of, children, to_json, written
 from kvm_ref.errno import Errno
-from kvm_ref.vocabulary import Facts, declared
+from kvm_ref.vocabulary import Facts, ending
 
 
 @attrs.frozen
@@ -304,7 +304,7 @@ class _Ways:
             return bool(called.facts.errnos)
         if called.plain:
             return _leaks(called.plain)
-        named = [f for f in declared() if f.name.endswith(called.name)]
+        named = ending(called.name)
         return any(f.errnos for f in named) if named else self.returns_int(called.name)
 
     def returns_int(self, callback: str) -> bool:
