@@ -31,7 +31,7 @@ _ASKS = {"__missing__", *vars(dict)} - {*vars(object), "__getitem__", "__setitem
 _NONE = object()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Place:
     # A variable that may be blank: the class that holds it, and the names of members down to it.
     of: type[Statics]

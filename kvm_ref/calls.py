@@ -23,7 +23,7 @@ import linecache
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -97,8 +97,7 @@ def calls_of(undo: Done) -> Iterator[Call]:
             yield from calls_of(part.body)
 
 
-@attrs.frozen
-class Called:
+class Called(NamedTuple):
     """What a call reaches: a kernel function, one that leaves no trace, or (neither) a pointer."""
 
     name: str
@@ -136,16 +135,16 @@ _GOES_ON = frozenset(" \t\r\n\f#)]}")
 def _function(file: str, line: int) -> ast.FunctionDef | None:
     # The function whose code object gives `line` as its first. Its text ends where something else than a
     # comment or a bracket stands at the margin; where that is not so, as within a class, the whole
-    # file is read.
+    # file is read. What is above the "def" says nothing of what the function does, and is left out.
     lines = _lines(file)[line - 1 :]
     head = next((n for n, text in enumerate(lines) if text.startswith("def ")), -1)
     if head < 0 or not lines[0].startswith(("def ", "@")):
         return _functions(file).get(line)
     ends = (n for n, text in enumerate(lines) if n > head and text[0] not in _GOES_ON)
-    text = "".join(lines[: next(ends, None)])
+    text = "".join(lines[head : next(ends, None)])
     try:
         # Lines keep their numbers.
-        tree = _parse("\n" * (line - 1) + text)
+        tree = _parse("\n" * (line - 1 + head) + text)
     except SyntaxError:
         return _functions(file).get(line)
     return tree.body[0] if isinstance(tree.body[0], ast.FunctionDef) else None
@@ -154,6 +153,35 @@ def _function(file: str, line: int) -> ast.FunctionDef | None:
 def written(node: ast.expr) -> str:
     """Return an expression as text; nearly all are names, and no more than that."""
     return node.id if isinstance(node, ast.Name) else ast.unparse(node)
+
+
+def children(node: ast.AST) -> list[Any]:
+    """Return the nodes directly in a node, as ``ast.iter_child_nodes`` yields them, but sooner."""
+    found = []
+    for field in node._fields:
+        value = getattr(node, field, None)
+        if isinstance(value, list):
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+# Nodes that hold no call.
+_BARE = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop)
+
+
+def calls_in(nodes: Iterable[ast.AST]) -> list[ast.Call]:
+    """Return the calls in expressions, each behind those in its arguments."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            found += calls_in((node.value,))
+        elif not isinstance(node, _BARE):
+            found += calls_in(children(node))
+            if isinstance(node, ast.Call):
+                found.append(node)
+    return found
 
 
 class Text:
@@ -243,13 +271,13 @@ class Text:
                 case ast.IfExp(test, one, other):
                     out += self.asks(test) + branch(self.asks(one), self.asks(other))
                 case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                    out += loop(self.asks(*ast.iter_child_nodes(node)))
+                    out += loop(self.asks(*children(node)))
                 case ast.Call(_, args, keywords):
                     out += self.asks(*args, *(word.value for word in keywords))
                     ways = [_as_done(found) for found in self.called(node)]
                     out += ways[0] if len(ways) == 1 else branch(*ways)
                 case _:
-                    out += self.asks(*ast.iter_child_nodes(node))
+                    out += self.asks(*children(node))
         return out
 
 

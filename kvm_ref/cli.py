@@ -11,12 +11,12 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import kvm_ref
 from kvm_ref.errno import KernelError
 from kvm_ref.misuse import Misuse
-from kvm_ref.options import Parser, add_features, add_format, choice
+from kvm_ref.options import Command, Parser, add_features, add_format, choice
 from kvm_ref.trace import TraceError
 
 EXAMPLES = """\
@@ -70,33 +70,31 @@ def _named(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parser() -> Parser:
-    """Return the parser of the whole command line."""
-    top = Parser(
-        prog="kvm-ref",
-        description="Run how Linux KVM comes up and goes down, with any call failing.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _machine_override(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="run the model with this parameter, whatever the trace says",
     )
-    top.add_argument("--version", action="version", version=f"kvm-ref {kvm_ref.__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    def command(
-        name: str,
-        help: str,
-        examples: str,
-        among: argparse._SubParsersAction[argparse.ArgumentParser] | None = None,
-    ) -> argparse.ArgumentParser:
-        p = (among or commands).add_parser(
-            name,
-            help=help,
-            description=help[0].upper() + help[1:] + ".",
-            epilog="examples:\n" + examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        p.set_defaults(parser=p)
-        return p
 
+LISTS = (
+    "backends",
+    "functions",
+    "faults",
+    "labels",
+    "commits",
+    "judges",
+    "verbs",
+    "scenarios",
+    "features",
+    "params",
+)
+
+
+def _run(command: Command) -> None:
     p = command(
         "run",
         "run verbs on one machine and show what happens",
@@ -127,6 +125,8 @@ def parser() -> Parser:
     _named(p)
     p.add_argument("verbs", nargs="*", metavar="VERB", help="what to do, in order (kvm-ref list verbs)")
 
+
+def _matrix(command: Command) -> None:
     p = command(
         "matrix",
         "run every fault of a scenario, one at a time, and judge each run",
@@ -172,6 +172,8 @@ def parser() -> Parser:
         "verbs", nargs="*", metavar="VERB", help="what to do, in order (default: load unload load unload)"
     )
 
+
+def _ladder(command: Command) -> None:
     p = command(
         "ladder",
         "show a function's goto ladder, or its ways out if it has none",
@@ -183,11 +185,15 @@ def parser() -> Parser:
     )
     add_format(p, "text", "json", "dot", "mermaid", "svg")
 
+
+def _list(command: Command) -> None:
     p = command("list", "list what there is", "  kvm-ref list faults --backend riscv\n  kvm-ref list commits")
     p.add_argument("what", metavar="|".join(LISTS), type=choice("list", LISTS), help="what to list")
     p.add_argument("--backend", default="", metavar="NAME", help="only what this architecture has")
     add_format(p, "text", "json")
 
+
+def _compare(command: Command) -> None:
     p = command(
         "compare",
         "compare a trace with the model's run of the same scenario, or two traces",
@@ -196,36 +202,62 @@ def parser() -> Parser:
     p.add_argument("traces", nargs="+", metavar="TRACE", help="one or two trace files")
     _machine_override(p)
 
-    from kvm_ref.latency import line as latency
-    from kvm_ref.tree import line as tree
 
-    latency.add(command)
-    tree.add(command)
-    return top
+def _latency(command: Command) -> None:
+    from kvm_ref.latency import line
+
+    line.add(command)
 
 
-def _machine_override(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="run the model with this parameter, whatever the trace says",
+def _tree(command: Command) -> None:
+    from kvm_ref.tree import line
+
+    line.add(command)
+
+
+# What adds each command to the command line, in the order of the help.
+_COMMANDS: Mapping[str, Callable[[Command], None]] = {
+    "run": _run,
+    "matrix": _matrix,
+    "ladder": _ladder,
+    "list": _list,
+    "compare": _compare,
+    "latency": _latency,
+    "tree": _tree,
+}
+
+
+def parser(only: str | None = None) -> Parser:
+    """Return the parser of the whole command line, or of one command `only`: to make all takes long."""
+    top = Parser(
+        prog="kvm-ref",
+        description="Run how Linux KVM comes up and goes down, with any call failing.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"kvm-ref {kvm_ref.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
+    def command(
+        name: str,
+        help: str,
+        examples: str,
+        among: argparse._SubParsersAction[argparse.ArgumentParser] | None = None,
+    ) -> argparse.ArgumentParser:
+        p = (among or commands).add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog="examples:\n" + examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        p.set_defaults(parser=p)
+        return p
 
-LISTS = (
-    "backends",
-    "functions",
-    "faults",
-    "labels",
-    "commits",
-    "judges",
-    "verbs",
-    "scenarios",
-    "features",
-    "params",
-)
+    for name, add in _COMMANDS.items():
+        if only in (None, name):
+            add(command)
+    return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -238,10 +270,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What a terminal cannot show is no reason to stop.
         sys.stdout.reconfigure(errors="replace")
     try:
-        top = parser()
-        args = top.parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        top = parser(words[0] if words and words[0] in _COMMANDS else None)
+        args = top.parse_args(words)
         if args.command is None:
-            top.error("no command given: expected one of run, matrix, ladder, list, compare, latency, tree")
+            top.error(f"no command given: expected one of {', '.join(_COMMANDS)}")
         from kvm_ref import commands
 
         status = commands.COMMANDS[args.command](args)

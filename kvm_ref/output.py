@@ -79,15 +79,16 @@ class Output:
         Raises:
             Misuse: the file cannot take it.
         """
+        text = "".join([f"{line}\n" for line in lines])
         if self.path is None:
-            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.write(text)
             return
-        text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        content = text.encode(errors="replace")
         with self._refusing():
             if self._beside is None:
-                self._target.write_bytes(text)
+                self._target.write_bytes(content)
             else:
-                self._beside.write_bytes(text)
+                self._beside.write_bytes(content)
                 self._beside.replace(self._target)
                 self._beside = None
 

@@ -16,9 +16,9 @@ from typing import Any
 import attrs
 
 from kvm_ref import unwind
-from kvm_ref.calls import Called, Done, Leave, Text, calls_of, to_json, written
+from kvm_ref.calls import Called, Done, Leave, Text, calls_in, calls_of, children, to_json, written
 from kvm_ref.errno import Errno
-from kvm_ref.vocabulary import Facts, declared
+from kvm_ref.vocabulary import Facts, ending
 
 
 @attrs.frozen
@@ -181,7 +181,7 @@ def _variables(node: ast.AST) -> set[str]:
     # The variables in a piece of text, each as it is written, but for the machine.
     if isinstance(node, (ast.Name, ast.Attribute)):
         return {ast.unparse(node)} - {"k"}
-    return {name for child in ast.iter_child_nodes(node) for name in _variables(child)}
+    return {name for child in children(node) for name in _variables(child)}
 
 
 def _labels(goto: str, text: Text, after: Sequence[ast.stmt]) -> tuple[Done, tuple[Label, ...]]:
@@ -264,8 +264,7 @@ class _Ways:
                 case ast.FunctionDef() | ast.Raise():
                     continue
                 case _:
-                    inside = [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr)]
-                    self.asks(*inside, caught=caught)
+                    self.asks(*(n for n in children(node) if isinstance(n, ast.expr)), caught=caught)
                     for suite in _suites(node):
                         self.out_of(suite, caught=caught)
 
@@ -287,15 +286,10 @@ class _Ways:
 
     def asks(self, *nodes: ast.AST, caught: bool) -> None:
         """Find the calls in expressions that can leave the function with an error."""
-        for node in () if caught else nodes:
-            if isinstance(node, ast.Attribute):
-                self.asks(node.value, caught=caught)
-            elif not isinstance(node, (ast.Name, ast.Constant, ast.expr_context)):
-                self.asks(*ast.iter_child_nodes(node), caught=caught)
-            if isinstance(node, ast.Call):
-                called = self.called(node)
-                if any(self.fails(one) for one in called):
-                    self.add(called[0].name, "call", node)
+        for call in () if caught else calls_in(nodes):
+            called = self.called(call)
+            if any(self.fails(one) for one in called):
+                self.add(called[0].name, "call", call)
 
     def called(self, call: ast.Call) -> list[Called]:
         """Return what a call may reach; the machine runs a callback for its caller, too."""
@@ -310,7 +304,7 @@ class _Ways:
             return bool(called.facts.errnos)
         if called.plain:
             return _leaks(called.plain)
-        named = [f for f in declared() if f.name.endswith(called.name)]
+        named = ending(called.name)
         return any(f.errnos for f in named) if named else self.returns_int(called.name)
 
     def returns_int(self, callback: str) -> bool:

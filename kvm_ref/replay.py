@@ -25,7 +25,7 @@ from kvm_ref.verbs import needs
 from kvm_ref.vocabulary import Vocabulary
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _State:
     # A state of the machine: one object for each snapshot. Where nobody has needed that yet, a verb, with
     # faults, makes this state of another one. `blank` is the same state with blanks: itself if it has some,
@@ -36,7 +36,7 @@ class _State:
     made: tuple[_State, str, tuple[Fault, ...]] | None = None
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Done:
     # What one verb did: the step and its log lines, how many faults fired, the settings that were
     # asked for, with the answers, and the state after it, which is None if the machine has stopped. Nothing

@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-
-import attrs
+from typing import NamedTuple
 
 from kvm_ref.backend import Backend
 from kvm_ref.errno import EBADF, EBUSY, EINVAL, EMFILE, ENOENT, ENXIO, ERANGE, KernelError
@@ -197,8 +196,7 @@ def foreign(k: Kernel, argument: str | None, hook: Callable[[Kernel], None]) -> 
     k.run_on("foreign", cpu, lambda k: hook(k))
 
 
-@attrs.frozen
-class Verb:
+class Verb(NamedTuple):
     """Something a user can do: who does it, what it does, and what it takes after ``=``."""
 
     task: str

@@ -203,6 +203,11 @@ def declared() -> Iterator[Facts]:
         yield from same_name
 
 
+def ending(name: str) -> list[Facts]:
+    """Return the facts of every such function whose name ends in `name`, as those do that a pointer is to."""
+    return [facts for full, same_name in _DECLARED.items() if full.endswith(name) for facts in same_name]
+
+
 class Vocabulary(Mapping[str, Facts]):
     """The functions that one backend's kernel has, by name.
 
@@ -264,9 +269,14 @@ class Vocabulary(Mapping[str, Facts]):
 def _of(packages: tuple[str, ...]) -> Vocabulary:
     # A cache of what never changes: a module declares its functions once, when it is imported. All there
     # are of kvm_ref's are imported, so that it does not matter who asks first, or which backends came before.
+    _import_all()
+    return Vocabulary(packages)
+
+
+@functools.cache
+def _import_all() -> None:
     import kvm_ref.verbs  # noqa: F401
 
     for package in ("kvm_ref.linux", "kvm_ref.virt"):
         for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(found.name)
-    return Vocabulary(packages)

@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvm_ref.calls import Block, Branch, Call, Leave, Loop, Text, calls_of, to_json
+from kvm_ref.calls import Block, Branch, Call, Leave, Loop, Text, calls_in, calls_of, children, to_json
 from kvm_ref.errno import KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux import workqueue
@@ -219,6 +220,18 @@ def test_as_json() -> None:
         {"block": [{"leave": "loop"}]},
     ]
     assert [call.name for call in calls_of(done)] == ["a", "x", "b", "c"]
+
+
+def test_children_are_those_of_the_standard_library() -> None:
+    """Every node of this file has the children that ast.iter_child_nodes() yields, in that order."""
+    for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8"))):
+        assert children(node) == list(ast.iter_child_nodes(node))
+
+
+def test_calls_in_the_order_of_their_ends() -> None:
+    """A call comes behind those in its arguments, and behind those of what it is an attribute of."""
+    tree = ast.parse("f(g(1), *h(x.y)).i(j(k))[l()] + m(n=o())", mode="eval")
+    assert [ast.unparse(call.func).rpartition(".")[2] for call in calls_in([tree.body])] == list("ghfjilom")
 
 
 def test_threads_parse_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import re
@@ -29,6 +30,23 @@ def test_help_shows_examples(kvm_ref: Command, command: str) -> None:
     assert (done.status, done.err) == (0, "")
     examples = done.out.partition("examples:\n")[2].splitlines()
     assert any(line.startswith(f"  kvm-ref {command}".rstrip()) for line in examples)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "latency", "tree"])
+def test_a_command_by_itself(command: str) -> None:
+    """The command line made for one command knows that one only, and the same of it as the whole does."""
+    (alone,), whole = (_commands(cli.parser(only)) for only in (command, None))
+    assert alone == command
+    assert _commands(cli.parser(command))[command] == whole[command]
+
+
+def _commands(top: argparse.ArgumentParser) -> dict[str, str]:
+    return {
+        name: one.format_help()
+        for action in top._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, one in action.choices.items()
+    }
 
 
 def test_every_option_is_explained(kvm_ref: Command) -> None:

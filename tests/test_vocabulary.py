@@ -12,7 +12,7 @@ from bare_machine import bare, errno_of, seen
 from kvm_ref import backend as backends
 from kvm_ref.errno import EIO, KernelError
 from kvm_ref.kernel import Kernel
-from kvm_ref.vocabulary import NULL, Vocabulary, kernel_function
+from kvm_ref.vocabulary import NULL, Vocabulary, declared, ending, kernel_function
 
 
 def test_each_backend_has_its_own_words() -> None:
@@ -39,6 +39,15 @@ def test_facts_name_their_kernel_file() -> None:
     words = Vocabulary.of(backends.load("x86-svm"))
     assert words["kvm_init"].file == "virt/kvm/kvm_main.c"
     assert words["svm_init"].file == "arch/x86/kvm/svm/svm.c"
+
+
+def test_functions_whose_names_end_alike() -> None:
+    """They are found among all that are declared, whichever backend has them."""
+    for backend in ("x86-svm", "arm64"):
+        Vocabulary.of(backends.load(backend))
+    found = ending("enable_virtualization_cpu")
+    assert found == [f for f in declared() if f.name.endswith("enable_virtualization_cpu")]
+    assert {"kvm_enable_virtualization_cpu", "svm_enable_virtualization_cpu"} <= {f.name for f in found}
 
 
 def test_a_vocabulary_can_be_handed_to_another_process() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 
 from kvm_ref.judges.index import ERRORS, Index, indexes
 from kvm_ref.trace import Step, Trace
@@ -55,7 +54,7 @@ class Reached:
         # Nor can they among the events with which it begins as another one that was.
         other, start = step.alike or (step, 0)
         counted = start if other.picked and other.picked.counted_by is self else 0
-        names = set(map(itemgetter(2), seen.events[counted:] if counted else seen.events))
+        names = {event[2] for event in (seen.events[counted:] if counted else seen.events)}
         self._seen |= names
         if None in step.results:
             # The machine stopped: what had begun did not all come back.

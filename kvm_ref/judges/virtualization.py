@@ -23,7 +23,7 @@ from kvm_ref.vocabulary import Vocabulary
 _MOVING = ("_cpu_up", "_cpu_down")
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Machine:
     # What the trace has told so far.
     enabled: set[int]
