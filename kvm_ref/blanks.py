@@ -33,16 +33,17 @@ _NONE = object()
 
 @attrs.frozen(eq=False, repr=False)
 class _Place:
-    # A variable that may be blank: the class that holds it, and the names of members down to it.
+    # A variable that may be blank: the class that holds it, the names of members down to it, and its own.
     of: type[Statics]
-    names: tuple[str, ...]
+    way: tuple[str, ...]
+    name: str
 
     def found(self, k: Kernel) -> tuple[Any, Any]:
-        # What has the last of the names, or None, and the value; _NONE if that is blank or not there.
+        # What has the name, or None, and the value; _NONE if that is blank or not there.
         holder: Any = k.statics.get(self.of)
-        for name in self.names[:-1]:
+        for name in self.way:
             holder = getattr(holder, name, None)
-        return holder, getattr(holder, self.names[-1], _NONE)
+        return holder, getattr(holder, self.name, _NONE)
 
 
 class Blanks:
@@ -55,7 +56,11 @@ class Blanks:
     def __init__(self, k: Kernel, other: Kernel) -> None:
         self._own = [of for of in k.statics if of.module in other[Modules].loaded]
         seen = {id(k[of]) for of in self._own}
-        self._places = [_Place(of, names) for of in self._own for names in _differing(k[of], other[of], seen)]
+        self._places = [
+            _Place(of, tuple(way), name)
+            for of in self._own
+            for *way, name in _differing(k[of], other[of], seen)
+        ]
         self._asking: dict[type, type] = {}
         self._asked = False
 
@@ -72,7 +77,7 @@ class Blanks:
                 value.clear()
                 _turn(value, _Partial)
             elif value is not _NONE:
-                delattr(holder, place.names[-1])
+                delattr(holder, place.name)
             made = made or value is not _NONE
         return made
 
@@ -131,7 +136,7 @@ def _left(k: Kernel, place: _Place, one: Any) -> bool:
     if place.of not in k.statics:
         return False
     if not isinstance(one, _Partial):
-        return getattr(one, place.names[-1], _NONE) is _NONE
+        return getattr(one, place.name, _NONE) is _NONE
     if one.keys() >= set(k.possible):
         _turn(one, PerCpu)
     return isinstance(one, _Partial)

@@ -17,14 +17,14 @@ from heapq import heappop, heappush
 from sys import intern
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from kvm_ref.errno import KernelError
+from kvm_ref.errno import ErrPtr, KernelError
 from kvm_ref.trace import place
 
 if TYPE_CHECKING:
     from kvm_ref.backend import Backend
     from kvm_ref.fault import Armed
     from kvm_ref.linux.module import constant_param
-    from kvm_ref.trace import Event
+    from kvm_ref.trace import At, Event
     from kvm_ref.vocabulary import Facts
 
 
@@ -119,6 +119,13 @@ def _number(name: str, id: str | int) -> int:
 @functools.cache
 def _was(value: int) -> dict[str, int]:
     return {"was": value}
+
+
+def pointer(value: object) -> str:
+    """Encode a pointer for the trace."""
+    if value is None:
+        return "NULL"
+    return repr(value) if isinstance(value, ErrPtr) else "ptr"
 
 
 class Kernel:
@@ -268,7 +275,7 @@ class Kernel:
         """Let the fault plan act on a call that was just entered.
 
         Returns:
-            None if the call runs, else a tuple that holds what it returns instead.
+            None if the call runs, else a tuple that holds what it returns instead; its event is left.
 
         Raises:
             KernelError: the fault makes the call return an error number.
@@ -284,4 +291,17 @@ class Kernel:
             finally:
                 # It refers to this frame now; if this frame referred to it, both would outlive the run.
                 del failure
+        if failure is not None:
+            (value,) = failure
+            returned = int(value) if isinstance(value, bool) else pointer(value)
+            self.emit(("exit", self.at, facts.name, None, returned))
         return failure
+
+    def failed(self, at: At, function: str, error: KernelError) -> None:
+        """Leave the event of a call, made at `at`, that ends with an error: it tells the line where it came up."""
+        self.at = at
+        # The traceback begins with who asks, the wrapper; the function itself is next.
+        inside = error.__traceback__ and error.__traceback__.tb_next
+        assert inside is not None
+        assert error.errno is not None
+        self.emit(("exit", at, function, {"line": inside.tb_lineno}, -error.errno))

@@ -116,8 +116,10 @@ class Replay:
 
     def _known_of(self, state: _State, verb: str, faults: tuple[Fault, ...]) -> _Done:
         known = self._known.setdefault(faults, {}).setdefault((state, verb), [])
-        done = next((one for one in known if one.holds(self._k.settings)), None)
-        if done is None:
+        for done in known:
+            if done.holds(self._k.settings):
+                break
+        else:
             done = self._modprobe(state, verb, faults) or self._perform(state, verb, faults)
             known.append(done)
         if not faults:

@@ -2,7 +2,7 @@
 """How a snapshot holds an instance of a class that has slots: by their values, in order.
 
 `pickle` makes a dictionary of each instance, with the names of its slots; that would take twice the
-time of a snapshot. As there is one order for each class, two functions are made for it from source text.
+time of a snapshot. As there is one order for each class, functions are made for it from source text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType
 from typing import Any
 
+from kvm_ref.kernel import Resource
+
 Reducer = Callable[[Any], tuple[Any, ...]]
 
 # Classes with as many slots share what the compiler made; PLACE1 and so on stand for their names. An
-# instance that lacks one of its attributes is left to pickle.
+# instance that lacks one of its attributes is left to pickle. What others refer to may come back to the
+# instance, so it is there first and then filled; a resource that has but its id is made of that at once.
 _SOURCE = """
 def fill(instance, values):
     ({places},) = values
@@ -24,6 +27,18 @@ def fill(instance, values):
 def reduced(instance):
     try:
         return NEW, CLASS, ({places},), None, None, fill
+    except AttributeError:
+        return instance.__reduce_ex__(2)
+"""
+_RESOURCE = """
+def make(id):
+    instance = CREATE(CLASS)
+    instance.id = id
+    return instance
+
+def reduced(instance):
+    try:
+        return make, (instance.id,)
     except AttributeError:
         return instance.__reduce_ex__(2)
 """
@@ -63,8 +78,14 @@ def reducers(classes: Iterable[type]) -> tuple[dict[type, Reducer], list[object]
         made = _made(of)
         if made:
             table[of] = made["reduced"]
-            needed.append(made["fill"])
+            needed.append(made["needed"])
     return table, needed
+
+
+def reducer(of: type) -> Reducer | None:
+    """Return how to take an instance of a class apart, or None if that is left to pickle."""
+    made = _made(of)
+    return made["reduced"] if made else None
 
 
 @functools.cache
@@ -73,18 +94,22 @@ def _made(of: type) -> dict[str, Any] | None:
     names = slots_of(of)
     if not names:
         return None
-    # What pickle writes as an opcode of its own; no stub of the standard library names it.
-    made: dict[str, Any] = {"NEW": copyreg.__newobj__, "CLASS": (of,)}  # type: ignore[attr-defined]
+    if issubclass(of, Resource) and names == ["id"]:
+        made: dict[str, Any] = {"CLASS": of, "CREATE": object.__new__}
+    else:
+        # What pickle writes as an opcode of its own; no stub of the standard library names it.
+        made = {"CLASS": (of,), "NEW": copyreg.__newobj__}  # type: ignore[attr-defined]
     stand_in = {f"PLACE{n}": name for n, name in enumerate(names, 1)}
-    for code in _codes(len(names)):
+    for code in _codes(_RESOURCE if "CREATE" in made else _SOURCE, len(names)):
         spelt = code.replace(co_names=tuple(stand_in.get(name, name) for name in code.co_names))
         made[code.co_name] = FunctionType(spelt, made)
+    made["needed"] = made.get("make") or made["fill"]
     return made
 
 
 @functools.cache
-def _codes(count: int) -> list[CodeType]:
+def _codes(source: str, count: int) -> list[CodeType]:
     # The code of both functions for a class with so many slots.
     places = ", ".join(f"instance.PLACE{n}" for n in range(1, count + 1))
-    source = _SOURCE.format(places=places)
-    return [code for code in compile(source, "<slotted>", "exec").co_consts if isinstance(code, CodeType)]
+    code = compile(source.format(places=places), "<slotted>", "exec")
+    return [one for one in code.co_consts if isinstance(one, CodeType)]

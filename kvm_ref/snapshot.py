@@ -17,7 +17,7 @@ from operator import attrgetter
 from types import FunctionType
 
 from kvm_ref.kernel import LASTING, Kernel, Operations
-from kvm_ref.slotted import reducers
+from kvm_ref.slotted import Reducer, reducer, reducers
 
 # The last protocol in which each object is numbered explicitly where it is written.
 _PROTOCOL = 3
@@ -80,8 +80,19 @@ class _Reader(pickle.Unpickler):
 def constants_of(k: Kernel) -> list[object]:
     """Return what the state of a machine refers to that never changes: classes, functions, strings and the like."""
     finder = pickle.Pickler(io.BytesIO(), _PROTOCOL)
+    finder.dispatch_table = _Finding()
     finder.dump(_state(k))
     return [obj for _, obj in finder.memo.copy().values() if isinstance(obj, _CONSTANT)]
+
+
+class _Finding(dict[type, Reducer]):
+    # How to come to what instances hold, but not to the names of their slots, nor into what is constant.
+    def __missing__(self, of: type) -> Reducer:
+        reduced = None if issubclass(of, Operations) else reducer(of)
+        if not reduced and not issubclass(of, Operations):
+            raise KeyError(of)
+        self[of] = found = lambda one: (object, (), (of, reduced(one)[1:3]) if reduced else None)
+        return found
 
 
 def _state(k: Kernel) -> object:

@@ -24,7 +24,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from kvm_ref.errno import ErrPtr, KernelError
-from kvm_ref.kernel import Resource
+from kvm_ref.kernel import Resource, pointer
 
 if TYPE_CHECKING:
     from kvm_ref.vocabulary import Facts
@@ -44,13 +44,6 @@ def ident(value: object) -> str | int:
     return str(value if name is None else name)
 
 
-def pointer(value: object) -> str:
-    """Encode a pointer for the trace."""
-    if value is None:
-        return "NULL"
-    return repr(value) if isinstance(value, ErrPtr) else "ptr"
-
-
 # One wrapper a function, with the function's own parameters: ``*args`` would cost a third of the
 # time of a traced call. It is written with stand-ins, so that functions of one shape share what the
 # compiler made: NAME for the function's name, ARG1 and so on for its parameters after `k`, VALUE for
@@ -65,7 +58,6 @@ def traced({params}):
     if k.armed is not None and "NAME" in k.armed:
         struck = k.strike(FACTS, {args})
         if struck is not None:
-            events.append(("exit", at, "NAME", None, {struck}))
             return struck[0]
     {gone}k.at = at.inner or at.deeper()
     try:
@@ -74,8 +66,7 @@ def traced({params}):
         {leave}
         return r
     except KernelError as error:
-        k.at = at
-        events.append(("exit", at, "NAME", {{"line": error.__traceback__.tb_next.tb_lineno}}, -error.errno))
+        k.failed(at, "NAME", error)
         raise
 """
 
@@ -142,12 +133,17 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
         got = {"None": "True", "int": "r >= 0", "bool": "r"}.get(annotation, "r is not None")
         if "ErrPtr" in annotation:
             got += " and not isinstance(r, ErrPtr)"
-        held = shown(obj) if obj else "r.id"
+        if "obj" in recorded:
+            held = 'ENTERED_NOW["obj"]'
+        else:
+            held = shown(obj) if obj else "r.id"
         good = '"ptr"' if points else value
+        # What names nothing but the resource on the way in does so on the way out.
+        left = "ENTERED_NOW" if list(recorded) == ["obj"] else "LEFT_NOW"
+        known = "" if left == "ENTERED_NOW" else _known("LEFT", {"obj": held}, 12) + "\n            "
         leave = (
             f"if {got}:\n"
-            f"            {_known('LEFT', {'obj': held}, 12)}\n"
-            f'            events.append(("exit", at, "NAME", LEFT_NOW, {good}))\n'
+            f'            {known}events.append(("exit", at, "NAME", {left}, {good}))\n'
             f"        else:\n"
             f"            {leave}"
         )
@@ -155,7 +151,6 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
         params=", ".join(stand_in.values()),
         known=_known("ENTERED", recorded, 4) + "\n    " if recorded else "",
         args="ENTERED_NOW" if recorded else "None",
-        struck="pointer(struck[0])" if points else "int(struck[0])",
         leave=leave,
         gone='k.gone(ENTERED_NOW["obj"])\n    ' if facts.releases else "",
         config='if "CONFIG" not in k.arch.config: return None\n    ' if facts.config else "",
@@ -170,7 +165,7 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
 
 def _known(among: str, recorded: dict[str, str], indent: int) -> str:
     # The statement that looks up the dictionary of what is recorded, or makes it.
-    key = ", ".join(recorded.values())
+    key = ", ".join(dict.fromkeys(recorded.values()))
     made = ", ".join(f'"{name}": {value}' for name, value in recorded.items())
     lines = [
         "try:",

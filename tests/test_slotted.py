@@ -10,6 +10,7 @@ from enum import IntEnum
 import attrs
 import pytest
 
+from kvm_ref.kernel import Resource
 from kvm_ref.slotted import reducers, slots_of
 
 
@@ -27,6 +28,10 @@ class Pair(Base):
 class One:
     __slots__ = "only"
     only: object
+
+
+class Thing(Resource):
+    __slots__ = ()
 
 
 class Loose:
@@ -72,8 +77,8 @@ def test_which_classes_hold_nothing_but_slots(of: type, names: list[str] | None)
 
 def again(obj: object) -> object:
     """Take something apart, and put it together."""
-    table, needed = reducers([Pair, One, Loose])
-    assert set(table) == {Pair, One}
+    table, needed = reducers([Pair, One, Loose, Thing])
+    assert set(table) == {Pair, One, Thing}
     text = io.BytesIO()
     pickler = pickle.Pickler(text, 3)
     pickler.memo = {id(one): (n, one) for n, one in enumerate(needed)}
@@ -81,7 +86,7 @@ def again(obj: object) -> object:
     pickler.dump(obj)
     known = b"".join(
         pickle.BININT1 + bytes([n]) + pickle.BINPERSID + pickle.BINPUT + bytes([n]) + pickle.POP
-        for n in (0, 1)
+        for n in range(len(needed))
     )
 
     class Reader(pickle.Unpickler):
@@ -113,3 +118,16 @@ def test_an_attribute_that_is_not_there() -> None:
     assert copy.second == 2
     assert not hasattr(copy, "first")
     assert not hasattr(copy, "third")
+
+
+def test_a_resource_that_has_but_its_id() -> None:
+    """It is made of that, once however often it is referred to; without its id it has none afterwards."""
+    thing, nameless = Thing("thing"), Thing("")
+    del nameless.id
+    copy = again([thing, thing, nameless])
+    assert isinstance(copy, list)
+    assert isinstance(copy[0], Thing)
+    assert copy[0].id == "thing"
+    assert copy[1] is copy[0]
+    assert isinstance(copy[2], Thing)
+    assert not hasattr(copy[2], "id")

@@ -117,8 +117,9 @@ def cpuhp_cb_check(state: int) -> bool:
 @kernel_function(fails=EAGAIN, args=("cpu", "state", "bringup"), only_if="bringup")
 def cpuhp_invoke_callback(k: Kernel, cpu: int, state: int, bringup: bool) -> None:
     """Call a state's callback for `cpu`; -EAGAIN, once, if the CPU is set to fail there."""
-    st = cpuhp_state(k, cpu)
-    step = k[Cpuhp].cpuhp_hp_states.get(state)
+    g = k[Cpuhp]
+    st = g.cpuhp_state[cpu]
+    step = g.cpuhp_hp_states.get(state)
     if st.fail == state:
         st.fail = CPUHP_INVALID
         raise KernelError(EAGAIN)
@@ -233,13 +234,14 @@ def __cpuhp_setup_state_cpuslocked(
     Returns:
         The number of the state if a dynamic one was asked for, else 0.
     """
-    lockdep_assert_held(k, k[Cpuhp].cpu_hotplug_lock)
+    g = k[Cpuhp]
+    lockdep_assert_held(k, g.cpu_hotplug_lock)
 
     if cpuhp_cb_check(state) or not name:
         raise KernelError(EINVAL)
 
     with ladder(k) as goto:
-        mutex_lock(k, k[Cpuhp].cpuhp_state_mutex)
+        mutex_lock(k, g.cpuhp_state_mutex)
 
         dynstate = state in (CPUHP_AP_ONLINE_DYN, CPUHP_BP_PREPARE_DYN)
         with goto("out"):
@@ -248,7 +250,7 @@ def __cpuhp_setup_state_cpuslocked(
                 state = ret
 
         for cpu in for_each_present_cpu(k) if invoke and startup else ():
-            cpustate = cpuhp_state(k, cpu).state
+            cpustate = g.cpuhp_state[cpu].state
 
             if cpustate < state:
                 continue
@@ -263,7 +265,7 @@ def __cpuhp_setup_state_cpuslocked(
                         cpuhp_store_callbacks(k, state, None, None, None)
                     raise
     goto.reached("out")
-    mutex_unlock(k, k[Cpuhp].cpuhp_state_mutex)
+    mutex_unlock(k, g.cpuhp_state_mutex)
     if goto.failed:
         raise goto.error
     return state if dynstate else 0
@@ -281,7 +283,7 @@ def __cpuhp_remove_state_cpuslocked(k: Kernel, state: int, invoke: bool) -> None
     sp = g.cpuhp_hp_states.get(state)
     if invoke and sp and sp.teardown:
         for cpu in for_each_present_cpu(k):
-            cpustate = cpuhp_state(k, cpu).state
+            cpustate = g.cpuhp_state[cpu].state
 
             if cpustate >= state:
                 with unchecked:
