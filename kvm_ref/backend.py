@@ -9,6 +9,7 @@ the one architecture it was built for.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -108,10 +109,15 @@ class Backend:
 
 
 _REQUIRED = ("name", "summary", "packages", "modules")
-_HOOKS = (
-    "kvm_arch_enable_virtualization_cpu", "kvm_arch_disable_virtualization_cpu",
-    "kvm_arch_init_vm", "kvm_arch_destroy_vm",
-)  # fmt: skip
+# The hooks that are, too, with what each is called with.
+_HOOKS = {
+    "kvm_arch_enable_virtualization_cpu": ("k",),
+    "kvm_arch_disable_virtualization_cpu": ("k",),
+    "kvm_arch_init_vm": ("k", "kvm", "type"),
+    "kvm_arch_destroy_vm": ("k", "kvm"),
+}
+# Without generic hardware enabling nobody asks for the first two.
+_OF_VMS = ("kvm_arch_init_vm", "kvm_arch_destroy_vm")
 
 
 def check(backend: object, name: str) -> Backend:
@@ -124,14 +130,39 @@ def check(backend: object, name: str) -> Backend:
         backend = backend()
     if not isinstance(backend, Backend):
         raise Misuse(f"backend {name!r} is a {type(backend).__name__}, expected a kvm_ref.backend.Backend")
-    needed: tuple[str, ...] = _REQUIRED + _HOOKS
-    if "KVM_GENERIC_HARDWARE_ENABLING" not in backend.config:
-        needed = _REQUIRED + _HOOKS[2:]
+    generic = "KVM_GENERIC_HARDWARE_ENABLING" in backend.config
+    needed = (*_REQUIRED, *(_HOOKS if generic else _OF_VMS))
     for attribute in needed:
         if not hasattr(backend, attribute):
             what = "hook" if attribute in _HOOKS else "attribute"
             raise Misuse(f"backend {name!r} lacks the {what} {attribute}")
+        if attribute in _HOOKS:
+            _check_hook(getattr(backend, attribute), attribute, name)
+    if not backend.modules:
+        raise Misuse(f"backend {name!r} has no modules: expected at least one kvm_ref.linux.module.Module")
     return backend
+
+
+def _check_hook(hook: object, attribute: str, name: str) -> None:
+    args = _HOOKS[attribute]
+    expected = f"expected staticmethod of a function({', '.join(args)})"
+    if not callable(hook):
+        raise Misuse(f"the hook {attribute} of backend {name!r} is {hook!r}: {expected}")
+    taken = _otherwise(hook, args)
+    if taken:
+        raise Misuse(f"the hook {attribute} of backend {name!r} takes {taken}: {expected}")
+
+
+@functools.cache
+def _otherwise(hook: Callable[..., object], args: tuple[str, ...]) -> str:
+    # What a hook takes, if that is not what the kernel hands it. A function of a class that is no
+    # staticmethod would be given the backend as well.
+    signature = inspect.signature(hook)
+    try:
+        signature.bind(*args)
+    except TypeError:
+        return str(signature)
+    return ""
 
 
 @functools.cache

@@ -18,10 +18,10 @@ from kvm_ref import report, text
 from kvm_ref.backend import Backend
 from kvm_ref.cpus import parse_cmdline, parse_cpus
 from kvm_ref.fault import Fault
-from kvm_ref.linux.module import find, resolve
+from kvm_ref.linux.module import find, full_name, resolve
 from kvm_ref.matrix import VERBS, Matrix
 from kvm_ref.matrix import run as run_matrix
-from kvm_ref.misuse import Misuse, nearest, unreadable
+from kvm_ref.misuse import Misuse, near, nearest, unreadable
 from kvm_ref.output import Output
 from kvm_ref.plans import scenarios
 from kvm_ref.scenario import Scenario, commits_of
@@ -109,9 +109,14 @@ def _note_unknown(args: argparse.Namespace, among: Sequence[Backend]) -> None:
         return
     read = [parse_cmdline(args.cmdline, backend) for backend in among]
     known = {name.replace("-", "_") for params, _ in read for name in params}
+    full_names = [full_name(m, p) for backend in among for m in backend.modules for p in m.params]
+    by_name = {full.partition(".")[2]: full for full in full_names}
     for name in dict.fromkeys(name for _, unknown in read for name in unknown):
         if name.replace("-", "_") not in known:
-            print(f"kvm-ref: {name} is not modelled and makes no difference here", file=sys.stderr)
+            # It may be another parameter of the kernel's, or a slip.
+            close = near(name.partition(".")[2], by_name, 0.8)
+            meant = f": did you mean {by_name[close]}?" if close else ""
+            print(f"kvm-ref: {name} is not modelled and makes no difference here{meant}", file=sys.stderr)
 
 
 def _check_shared(args: argparse.Namespace, among: Sequence[Backend]) -> None:

@@ -23,7 +23,7 @@ from kvm_ref.fault import Fault
 from kvm_ref.linux.cpumask import NR_CPUS, parse_list
 from kvm_ref.scenario import Cpus, Scenario, run
 from kvm_ref.text import errno_name
-from kvm_ref.trace import Event, Step, Trace, TraceError
+from kvm_ref.trace import Event, Step, Trace, TraceError, whole_number
 from kvm_ref.vocabulary import Vocabulary
 
 CONTEXT = 4
@@ -87,7 +87,7 @@ def scenario_of(trace: Trace) -> Scenario:
 def _cpus(machine: dict[str, Any]) -> Cpus:
     if "possible" in machine:
         return Cpus(*(parse_list(machine[mask]) for mask in ("possible", "present", "online")))
-    count = int(machine["cpus"])
+    count = whole_number(machine["cpus"], "cpus")
     if not 1 <= count <= NR_CPUS:
         raise ValueError(f"{count} CPUs, expected 1 to {NR_CPUS}")
     return Cpus.of(tuple(range(count)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kvm_ref.backend import Backend
 from kvm_ref.linux.cpumask import NR_CPUS, parse_list
-from kvm_ref.linux.module import full_name
+from kvm_ref.linux.module import full_name, param_set_bool
 from kvm_ref.misuse import Misuse, unreadable
 from kvm_ref.scenario import Cpus
 
@@ -91,7 +91,7 @@ def parse_cmdline(text: str, backend: Backend) -> tuple[dict[str, str], list[str
             text = Path(text[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise Misuse(f"cannot read the command line from {text[1:]!r}: {unreadable(error)}") from None
-    known = {full_name(m, p): full_name(m, p) for m in backend.modules for p in m.params}
+    known = {full_name(m, p): p for m in backend.modules for p in m.params}
     spelt = {name.replace("-", "_"): name for name in known}
     prefixes = tuple({name.partition(".")[0].replace("-", "_") + "." for name in _namespaces(backend)})
     params: dict[str, str] = {}
@@ -99,10 +99,14 @@ def parse_cmdline(text: str, backend: Backend) -> tuple[dict[str, str], list[str
     for word in words(text):
         if word == "--":
             break
-        name, _, value = word.partition("=")
+        name, equals, value = word.partition("=")
         plain = name.replace("-", "_")
         if plain in spelt:
-            params[spelt[plain]] = value
+            param = known[spelt[plain]]
+            # Who writes no value says yes, where that can be said (kernel/params.c: param_set_bool()).
+            if not equals and param.set is not param_set_bool:
+                raise Misuse(f"{name} on the kernel command line has no value: expected {param.expects}")
+            params[spelt[plain]] = value if equals else "1"
         elif plain.startswith(prefixes):
             unknown.append(name)
     return params, unknown

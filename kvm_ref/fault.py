@@ -16,6 +16,7 @@ import attrs
 from kvm_ref.errno import Errno, ErrPtr, KernelError
 from kvm_ref.kernel import SystemState
 from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.trace import whole_number
 
 if TYPE_CHECKING:
     from kvm_ref.kernel import Kernel
@@ -74,15 +75,25 @@ class Fault:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Fault:
-        """Read a fault of a trace. ``"NULL"`` and null mean the natural failure."""
-        value = data.get("value")
+        """Read a fault of a trace. ``"NULL"`` and null mean the natural failure.
+
+        Raises:
+            KeyError, ValueError: the function is missing, or something is of another kind than it should be.
+        """
+        value, nth, cpu, where = map(data.get, ("value", "nth", "cpu", "where"))
+        texts = {"function": data["function"], "under": data.get("under"), "effect": data.get("effect")}
+        for key, text in texts.items():
+            if not isinstance(text, str) and (text is not None or key == "function"):
+                raise ValueError(f"{key} of a fault is {text!r}, expected a text")
+        if where is not None and not isinstance(where, dict):
+            raise ValueError(f"where of a fault is {where!r}, expected an object")
         return cls(
-            function=str(data["function"]),
-            nth=int(data.get("nth") or 1),
-            cpu=data.get("cpu"),
+            function=data["function"],
+            nth=1 if nth is None else whole_number(nth, "nth of a fault", 1),
+            cpu=None if cpu is None else whole_number(cpu, "cpu of a fault"),
             errno=Errno(-value) if isinstance(value, int) and value < 0 else None,
             under=data.get("under"),
-            where=tuple(sorted((data.get("where") or {}).items())),
+            where=tuple(sorted((where or {}).items())),
             effect=data.get("effect"),
         )
 

@@ -17,15 +17,20 @@ def unreadable(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ``: did you mean X?`` for the known name nearest to `word`, or the names there are."""
+def near(word: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """Return the known name nearest to `word`, or "" if none is as alike as that, of 1."""
     # Who makes no mistake need not wait for it.
     import difflib
 
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=likeness)), "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``: did you mean X?`` for the known name nearest to `word`, or the names there are."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    close = near(word, names)
     if close:
-        return f": did you mean {close[0]}?"
+        return f": did you mean {close}?"
     if len(names) <= 16:
         return f": expected one of {', '.join(names)}"
     return ": no name comes near it"

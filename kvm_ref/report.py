@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import attrs
-
 from kvm_ref.judges import Finding
 from kvm_ref.linux.cpumask import format_list
 from kvm_ref.matrix import Matrix, Row
@@ -161,8 +159,10 @@ def matrix(done: Matrix, *, colour: bool = False) -> Iterator[str]:
         backend = some[0][0].scenario.backend
         yield f"{backend}, in {len({id(row) for row, _ in some})} runs{always}; the first:"
         first = some[0][1]
-        labels = dict.fromkeys(finding.label for _, finding in some if finding.label)
-        yield from explain(attrs.evolve(first, label=", ".join(labels)))
+        yield from explain(first)
+        others = dict.fromkeys(f.label for _, f in some if f.label and f.label != first.label)
+        if others:
+            yield f"      {'also by':<10} {', '.join(others)}"
     if done.unreached:
         yield ""
         yield "never reached:"

@@ -161,43 +161,75 @@ def _from_json(data: dict[str, Any]) -> Trace:
     places: dict[tuple[str, int, int], At] = {}
 
     def event(e: dict[str, Any]) -> Event:
-        where = (str(e["task"]), int(e["cpu"]), int(e["depth"]))
+        function = _text(e["function"], "function")
+        where = (_text(e["task"], "task"), whole_number(e["cpu"], "cpu"), whole_number(e["depth"], "depth"))
         at = places.get(where) or places.setdefault(where, At(*where))
         if e["kind"] not in KINDS:
             raise ValueError(f"event of kind {e['kind']!r}, expected one of {', '.join(sorted(KINDS))}")
         args = e.get("args")
         if args is not None and not isinstance(args, dict):
-            raise ValueError(f"args of {e['function']!r} are no object")
+            raise ValueError(f"args of {function!r} are no object")
         for key, named in (("value", e.get("value")), *((key, (args or {}).get(key)) for key in _NAMING)):
             if isinstance(named, (list, dict)):
-                raise ValueError(f"{key} of {e['function']!r} is no text and no number")
-        return (e["kind"], at, str(e["function"]), args, e.get("value"))
+                raise ValueError(f"{key} of {function!r} is no text and no number")
+        return (e["kind"], at, function, args, e.get("value"))
 
     steps = []
-    for s in data["steps"]:
-        if len(s["verbs"]) != len(s["results"]):
-            raise ValueError(f"{len(s['verbs'])} verbs but {len(s['results'])} results")
-        events = s["events"]
-        steps.append(
-            Step(
-                verbs=[str(v) for v in s["verbs"]],
-                results=list(s["results"]),
-                events=None if events is None else [event(e) for e in events],
-            )
-        )
+    for s in _objects(data["steps"], "steps"):
+        verbs = _texts(s["verbs"], "verbs")
+        results = s["results"]
+        if not isinstance(results, list) or not all(r is None or type(r) is int for r in results):
+            raise ValueError(f"results are {results!r}, expected a list of numbers and nulls")
+        if len(verbs) != len(results):
+            raise ValueError(f"{len(verbs)} verbs but {len(results)} results")
+        events = None if s["events"] is None else [event(e) for e in _objects(s["events"], "events")]
+        steps.append(Step(verbs=verbs, results=list(results), events=events))
+    if not steps:
+        raise ValueError("steps are empty, expected one at least")
     return Trace(
-        source=dict(data["source"]),
-        machine=dict(data["machine"]),
-        params=dict(data["params"]),
-        faults=[dict(f) for f in data["faults"]],
+        source=_object(data["source"], "source"),
+        machine=_object(data["machine"], "machine"),
+        params=_object(data["params"], "params"),
+        faults=[dict(f) for f in _objects(data["faults"], "faults")],
         observed=None if data.get("observed") is None else _texts(data["observed"], "observed"),
         steps=steps,
-        after={name: dict(state) for name, state in (data.get("after") or {}).items()},
+        after={
+            name: _object(state, "after") for name, state in _object(data.get("after") or {}, "after").items()
+        },
         log=_texts(data.get("log") or [], "log"),
     )
+
+
+def _text(value: object, key: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is {value!r}, expected a text")
+    return value
+
+
+def whole_number(value: object, key: str, least: int = 0) -> int:
+    """Return a number of a JSON file.
+
+    Raises:
+        ValueError: it is none, or less than it may be.
+    """
+    if type(value) is not int or value < least:
+        raise ValueError(f"{key} is {value!r}, expected a number from {least} on")
+    return value
+
+
+def _object(value: object, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} is no object")
+    return dict(value)
+
+
+def _objects(value: object, key: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ValueError(f"{key} is no list of objects")
+    return value
 
 
 def _texts(value: object, key: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise ValueError(f"{key} is no list of texts")
-    return value
+    return list(value)

@@ -110,6 +110,10 @@ def refused(done: Done, says: str) -> None:
         ('run --cmdline kvm.x="1 load', "malformed kernel command line: the quote before 'kvm.x=1' is not closed"),
         ("run --cmdline @/nowhere load", "cannot read the command line from '/nowhere': No such file or directory"),
         ("run --cmdline kvm.enable_virt_at_load=maybe load", "expected a bool"),
+        ("run --cmdline kvm.enable_virt_at_load= load", "expected a bool"),
+        ("run --param enable_virt_at_load= load", "expected a bool"),
+        ("run --backend s390 --cmdline kvm.nested load", "kvm.nested on the kernel command line has no value"),
+        ("run --backend s390 --param nested=1_0 load", "malformed value '1_0'"),
         ("matrix --jobs 0", "malformed --jobs '0': expected a number of processes, 1 to 256"),
         ("matrix --jobs two", "malformed --jobs 'two'"),
         ("matrix --jobs 257", "1 to 256"),
@@ -210,6 +214,13 @@ def changed(change: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def happened(change: dict[str, Any]) -> dict[str, Any]:
+    """Return the sample with keys of its first event changed."""
+    data = sample()
+    next(step for step in data["steps"] if step["events"])["events"][0].update(change)
+    return data
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -227,6 +238,23 @@ def changed(change: dict[str, Any]) -> dict[str, Any]:
         (json.dumps(changed({"machine.cpus": 0})), "0 CPUs, expected 1 to 8192"),
         (json.dumps(changed({"machine.cpus": 10**9})), "1000000000 CPUs, expected 1 to 8192"),
         (json.dumps(changed({"machine.cpus": 1e400})), "malformed"),
+        (json.dumps(changed({"machine.cpus": "0-3"})), "cpus is '0-3', expected a number from 0 on"),
+        (json.dumps(changed({"steps": []})), "steps are empty, expected one at least"),
+        (json.dumps(changed({"steps": {}})), "steps is no list of objects"),
+        (json.dumps(changed({"steps": [5]})), "steps is no list of objects"),
+        (json.dumps(changed({"source": 5})), "source is no object"),
+        (json.dumps(changed({"steps": [{"verbs": [], "results": None, "events": []}]})), "results are None"),
+        (json.dumps(changed({"steps": [{"verbs": ["load"], "results": ["0"], "events": []}]})), "results are ['0']"),
+        (json.dumps(happened({"cpu": 0.5})), "cpu is 0.5, expected a number from 0 on"),
+        (json.dumps(happened({"depth": -1})), "depth is -1, expected a number from 0 on"),
+        (json.dumps(happened({"depth": True})), "depth is True, expected a number"),
+        (json.dumps(happened({"task": {}})), "task is {}, expected a text"),
+        (json.dumps(happened({"function": None})), "function is None, expected a text"),
+        (json.dumps(changed({"faults": [{"function": "misc_register", "effect": 1.5}]})), "effect of a fault is 1.5"),
+        (json.dumps(changed({"faults": [{"function": "misc_register", "nth": 0}]})), "nth of a fault is 0"),
+        (json.dumps(changed({"faults": [{"function": "misc_register", "nth": "1"}]})), "nth of a fault is '1'"),
+        (json.dumps(changed({"faults": [{"function": "misc_register", "cpu": "x"}]})), "cpu of a fault is 'x'"),
+        (json.dumps(changed({"faults": [{"function": 5}]})), "function of a fault is 5"),
         (json.dumps(changed({"machine.features": {"wings": True}})), "unknown feature 'wings'"),
         (json.dumps(changed({"machine.features": 5})), "malformed"),
         (json.dumps(changed({"params": {"enable_virt": True}})), "did you mean enable_virt_at_load?"),

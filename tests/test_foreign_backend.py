@@ -144,6 +144,33 @@ def test_a_missing_hook_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hook", "says"),
+    [
+        ("= None", "is None: expected staticmethod of a function(k)"),
+        (
+            "= kvm_arch_disable_virtualization_cpu",
+            "takes () -> 'None': expected staticmethod of a function(k)",
+        ),
+        ("= staticmethod(lambda: None)", "takes (): expected staticmethod of a function(k)"),
+    ],
+)
+def test_a_hook_that_cannot_be_called(tmp_path: Path, hook: str, says: str) -> None:
+    """One that is none, or does not take what the kernel hands it, is refused when it is loaded, too."""
+    install(tmp_path, hook=f"kvm_arch_disable_virtualization_cpu {hook}")
+    done = kvm_ref(tmp_path, "run", "--backend", "toy", "load")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"kvm-ref: the hook kvm_arch_disable_virtualization_cpu of backend 'toy' {says}\n"
+
+
+def test_a_backend_without_modules(tmp_path: Path) -> None:
+    """There would be nothing to load."""
+    install(tmp_path, hook=f"{HOOK}\n    modules = ()")
+    done = kvm_ref(tmp_path, "run", "--backend", "toy", "load")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("kvm-ref: backend 'toy' has no modules: expected at least one")
+
+
+@pytest.mark.parametrize(
     ("entry", "says"),
     [
         ("toy_kvm:Nothing", "cannot be loaded: AttributeError"),

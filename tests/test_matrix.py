@@ -101,6 +101,7 @@ def test_every_value_of_the_parameter(kvm_ref: Command) -> None:
     assert values("--param", "enable_virt_at_load=0") == {"False"}
     assert values("--param", "kvm.enable-virt-at-load=n") == {"False"}
     assert values("--cmdline", "kvm.enable_virt_at_load=on") == {"True"}
+    assert values("--cmdline", "kvm.enable_virt_at_load") == {"True"}
 
 
 def test_a_backend_without_the_parameter_is_run_once() -> None:
@@ -129,6 +130,11 @@ def test_the_command_line_of_several_backends(kvm_ref: Command) -> None:
     args = ("matrix", "--backend", "s390", "--backend", "mips", "--cpus", "1")
     done = kvm_ref(*args, "--cmdline", "kvm.hpage=1 kvm.enable_virt_at_load=0 kvm.none=1", "load")
     assert done.err == "kvm-ref: kvm.none is not modelled and makes no difference here\n"
+    done = kvm_ref(*args, "--cmdline", "kvm.enable_virt_at_laod=0", "load")
+    assert done.err == (
+        "kvm-ref: kvm.enable_virt_at_laod is not modelled and makes no difference here: "
+        "did you mean kvm.enable_virt_at_load?\n"
+    )
 
 
 def test_a_backend_named_twice_is_run_once(kvm_ref: Command) -> None:
@@ -314,6 +320,18 @@ def test_labels_and_what_was_not_reached(kvm_ref: Command) -> None:
     }
     assert "kvm_x86_vendor_init:-EEXIST" in data["unreached"]  # a second vendor
     assert not set(data["unreached"]) & set(data["labels"])
+
+
+def test_the_labels_of_a_finding(kvm_ref: Command) -> None:
+    """What is shown with a fault is of its own run; the labels of other runs stand by themselves."""
+    text = kvm_ref("matrix", "--backend", "arm64", "--cpus", "1", "load").out.splitlines()
+    begin = next(n for n, line in enumerate(text) if line.split() == ["fault", "populate_sysreg_config"])
+    names = [line.split()[0] for line in text[begin : begin + 4]]
+    assert names == ["fault", "acquired", "again", "also"]
+    assert (
+        text[begin + 3]
+        == "      also by    kvm_arm_init:out_err, kvm_arm_init:out_hyp, kvm_arm_init:out_subs"
+    )
 
 
 def test_as_a_library() -> None:

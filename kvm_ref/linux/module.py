@@ -7,6 +7,7 @@ variables. Modules that it depends on stay, as they do when modprobe has loaded 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from kvm_ref.errno import (
     EEXIST,
     EINVAL,
     ENOENT,
+    ERANGE,
     EWOULDBLOCK,
     KernelError,
 )  # fmt: skip
@@ -39,21 +41,27 @@ def kstrtobool(text: str) -> bool:
     raise KernelError(EINVAL)
 
 
-def param_set_bool(text: str) -> bool:
-    """Read a bool parameter; one without a value means yes (kernel/params.c)."""
-    return kstrtobool(text or "1")
+def param_set_bool(text: str | None) -> bool:
+    """Read a bool parameter; None, one without an equals sign, means yes (kernel/params.c)."""
+    return kstrtobool("1" if text is None else text)
 
 
 def param_set_int(text: str) -> int:
-    """Read an int parameter, in the notation of C (kernel/params.c).
+    """Read an int parameter, in the notation of C (kernel/params.c, lib/kstrtox.c: kstrtoint()).
 
     Raises:
-        KernelError: EINVAL, it is no number.
+        KernelError: it is no number (EINVAL), or does not fit into an int (ERANGE).
     """
-    try:
-        return int(text, 8) if text[:1] == "0" and text.isdigit() and text != "0" else int(text, 0)
-    except ValueError:
-        raise KernelError(EINVAL) from None
+    found = re.fullmatch(r"([+-]?)(?:0[xX]([0-9a-fA-F]+)|0([0-7]*)|([1-9][0-9]*))\n?", text)
+    if not found:
+        raise KernelError(EINVAL)
+    sign, hexadecimal, octal, decimal = found.groups()
+    digits, base = next((d, b) for d, b in ((hexadecimal, 16), (decimal, 10), (octal or "0", 8)) if d)
+    # Python itself refuses to read thousands of digits.
+    value = int(digits.lstrip("0")[:40] or "0", base) * (-1 if sign == "-" else 1)
+    if not -(1 << 31) <= value < 1 << 31:
+        raise KernelError(ERANGE)
+    return value
 
 
 @attrs.frozen

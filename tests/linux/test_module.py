@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from bare_machine import Bare, bare, errno_of
 
-from kvm_ref.errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENOENT, EWOULDBLOCK, KernelError
+from kvm_ref.errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENOENT, ERANGE, EWOULDBLOCK, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.module import (
@@ -64,19 +64,35 @@ def test_words_for_neither(text: str) -> None:
 
 
 def test_a_bool_parameter_without_a_value_means_yes() -> None:
-    """param_set_bool() reads a missing value as 1."""
-    assert param_set_bool("") is True
+    """param_set_bool() reads a missing value as 1, and an empty one as kstrtobool() does."""
+    assert param_set_bool(None) is True
+    assert errno_of(lambda: param_set_bool("")) == EINVAL
 
 
-@pytest.mark.parametrize(("text", "value"), [("10", 10), ("010", 8), ("0x10", 16), ("0", 0), ("-3", -3)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("10", 10), ("010", 8), ("0x10", 16), ("0XfF", 255), ("0", 0), ("-3", -3), ("+3", 3), ("7\n", 7)),
+        *(("2147483647", 2**31 - 1), ("-2147483648", -(2**31)), ("0" * 99 + "5", 5)),
+    ],
+)
 def test_int_parameters_are_written_as_in_c(text: str, value: int) -> None:
     """kstrtoint() with base 0: decimal, octal or hexadecimal."""
     assert param_set_int(text) == value
 
 
-def test_an_int_parameter_that_is_none() -> None:
-    """kstrtoint() gives -EINVAL."""
-    assert errno_of(lambda: param_set_int("ten")) == EINVAL
+@pytest.mark.parametrize(
+    "text", ["ten", "", " 1", "1 ", "1_0", "0b1", "0o7", "08", "0x", "-+3", "1.5", "1\n\n"]
+)
+def test_an_int_parameter_that_is_none(text: str) -> None:
+    """_kstrtoull() in lib/kstrtox.c gives -EINVAL."""
+    assert errno_of(lambda: param_set_int(text)) == EINVAL
+
+
+@pytest.mark.parametrize("text", ["2147483648", "-2147483649", "0x100000000", "9" * 9999])
+def test_an_int_parameter_that_does_not_fit(text: str) -> None:
+    """kstrtoint() gives -ERANGE."""
+    assert errno_of(lambda: param_set_int(text)) == ERANGE
 
 
 def test_loading_twice_and_unloading_twice() -> None:
