@@ -17,6 +17,9 @@ from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function
 
 KVM_MINOR = 232
+# Asks for any number above.
+MISC_DYNAMIC_MINOR = 255
+MINORMASK = (1 << 20) - 1
 
 
 class device(Resource):
@@ -26,7 +29,7 @@ class device(Resource):
 
 
 class miscdevice:
-    """A device with a fixed minor number; `name` is its node in /dev."""
+    """A device with a minor number of its own, or MISC_DYNAMIC_MINOR; `name` is its node in /dev."""
 
     __slots__ = ("fops", "minor", "name", "this_device")
 
@@ -48,13 +51,19 @@ class Misc(Statics):
         self.misc_mtx = Mutex("misc_mtx")
 
 
-@kernel_function(fails=(ENOSPC, ENOMEM), acquires="misc_minor", obj="minor")
+@kernel_function(fails=(ENOSPC, ENOMEM), acquires="misc_minor", obj="r", args=("minor",))
 def misc_minor_alloc(k: Kernel, minor: int) -> int:
-    """Take a minor number and return it; -ENOSPC if it is taken (drivers/char/misc.c)."""
-    if minor in k[Misc].misc_minors:
+    """Take a minor number, or a free one, and return it; -ENOSPC if there is none (drivers/char/misc.c)."""
+    minors = k[Misc].misc_minors
+    if minor == MISC_DYNAMIC_MINOR:
+        first, last = MISC_DYNAMIC_MINOR + 1, MINORMASK
+    else:
+        first, last = minor, minor
+    ret = next((n for n in range(first, last + 1) if n not in minors), -1)
+    if ret < 0:
         raise KernelError(ENOSPC)
-    k[Misc].misc_minors.add(minor)
-    return minor
+    minors.add(ret)
+    return ret
 
 
 @kernel_function(releases="misc_minor")
@@ -78,24 +87,34 @@ def device_destroy(k: Kernel, node: device | ErrPtr | None) -> None:
 def misc_register(k: Kernel, misc: miscdevice) -> None:
     """Publish a device in /dev; -EBUSY if its minor number is taken (drivers/char/misc.c)."""
     g = k[Misc]
+    is_dynamic = misc.minor == MISC_DYNAMIC_MINOR
     with ladder(k) as goto:
         mutex_lock(k, g.misc_mtx)
 
-        for c in g.misc_list:
+        if is_dynamic:
             with goto("out"):
-                if c.minor == misc.minor:
-                    raise KernelError(EBUSY)
+                try:
+                    misc.minor = misc_minor_alloc(k, misc.minor)
+                except KernelError:
+                    raise KernelError(EBUSY) from None
+        else:
+            for c in g.misc_list:
+                with goto("out"):
+                    if c.minor == misc.minor:
+                        raise KernelError(EBUSY)
 
-        with goto("out"):
-            try:
-                misc_minor_alloc(k, misc.minor)
-            except KernelError:
-                raise KernelError(EBUSY) from None
+            with goto("out"):
+                try:
+                    misc_minor_alloc(k, misc.minor)
+                except KernelError:
+                    raise KernelError(EBUSY) from None
 
         misc.this_device = device_create_with_groups(k, misc.name)
         with goto("out"):
             if IS_ERR(misc.this_device):
                 misc_minor_free(k, misc.minor)
+                if is_dynamic:
+                    misc.minor = MISC_DYNAMIC_MINOR
                 raise KernelError(misc.this_device.error)
 
         list_add(k, misc, g.misc_list)
@@ -117,6 +136,8 @@ def misc_deregister(k: Kernel, misc: miscdevice) -> None:
     list_del_init(k, misc, g.misc_list)
     device_destroy(k, misc.this_device)
     misc_minor_free(k, misc.minor)
+    if misc.minor > MISC_DYNAMIC_MINOR:
+        misc.minor = MISC_DYNAMIC_MINOR
     mutex_unlock(k, g.misc_mtx)
 
 

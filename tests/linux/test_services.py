@@ -18,8 +18,10 @@ from kvm_ref.errno import (
     IS_ERR,
     IS_ERR_OR_NULL,
     PTR_ERR,
+    Errno,
     KernelError,
 )
+from kvm_ref.fault import Fault, arm
 from kvm_ref.kernel import Kernel, KernelBug
 from kvm_ref.linux import mutex, notifier, syscore_ops
 from kvm_ref.linux.cpumask import cpumask_var_t, format_list, free_cpumask_var, parse_list
@@ -31,12 +33,20 @@ from kvm_ref.linux.jump_label import (
     static_branch_unlikely,
     static_key,
 )
-from kvm_ref.linux.miscdevice import misc_deregister, misc_minor_alloc, misc_register, miscdevice
+from kvm_ref.linux.miscdevice import (
+    MISC_DYNAMIC_MINOR,
+    Misc,
+    misc_deregister,
+    misc_minor_alloc,
+    misc_register,
+    miscdevice,
+)
 from kvm_ref.linux.mutex import Mutex, guard
 from kvm_ref.linux.percpu import PerCpu, alloc_percpu, free_percpu
 from kvm_ref.linux.printk import WARN_ON, WARN_ON_ONCE
 from kvm_ref.linux.smp import on_each_cpu, smp_call_function_single
 from kvm_ref.virt.device_ops import kvm_register_device_ops, kvm_unregister_device_ops
+from kvm_ref.vocabulary import Vocabulary
 
 OPS = file_operations(None, None)
 
@@ -100,6 +110,33 @@ def test_a_minor_number_held_elsewhere_is_busy() -> None:
     assert misc_minor_alloc(k, 232) == 232
     assert errno_of(lambda: misc_minor_alloc(k, 232)) == ENOSPC
     assert errno_of(lambda: misc_register(k, miscdevice(232, "kvm", OPS))) == EBUSY
+
+
+def test_minor_numbers_that_are_given_out() -> None:
+    """misc_minor_alloc() gives the first free number above MISC_DYNAMIC_MINOR; misc_deregister() forgets it."""
+    k = bare()
+    first, second = (miscdevice(MISC_DYNAMIC_MINOR, name, OPS) for name in ("first", "second"))
+    misc_register(k, first)
+    misc_register(k, second)
+    assert (first.minor, second.minor) == (256, 257)
+    misc_deregister(k, first)
+    assert first.minor == MISC_DYNAMIC_MINOR
+    misc_register(k, first)
+    assert first.minor == 256
+
+
+@pytest.mark.parametrize(
+    ("function", "errno"), [("misc_minor_alloc", EBUSY), ("device_create_with_groups", ENOMEM)]
+)
+def test_a_device_without_a_number_keeps_none_when_it_fails(function: str, errno: Errno) -> None:
+    """misc_register() makes -EBUSY of any failure to get a number, and gives a number back with the device."""
+    k = bare()
+    arm(k, [Fault(function)], Vocabulary.of(k.arch))
+    device = miscdevice(MISC_DYNAMIC_MINOR, "kvm", OPS)
+    assert errno_of(lambda: misc_register(k, device)) == errno
+    assert device.minor == MISC_DYNAMIC_MINOR
+    assert not k[Misc].misc_minors
+    assert not k[Misc].misc_list
 
 
 def test_withdrawing_a_device_that_is_not_there_warns() -> None:
