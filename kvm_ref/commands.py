@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -92,6 +93,9 @@ def _scenario(
     params = {resolve(backend.modules, name)[1].key: text for name, text in params.items()}
     commits = {**dict.fromkeys(args.with_, True), **dict.fromkeys(args.without, False)}
     commits_of(commits)
+    for added, out in itertools.product(args.with_, args.without):
+        if added.startswith(out) or out.startswith(added):
+            raise Misuse(f"commit {added} is both added and taken out: expected --with or --without")
     return Scenario(
         backend=backend.name,
         verbs=tuple(verbs),

@@ -112,11 +112,11 @@ def parse(text: str) -> Fault:
         raise Misuse(f"malformed fault {text!r}: #NTH counts from 1")
     errno = None
     if match["errno"]:
-        if match["errno"] not in Errno.__members__:
-            raise Misuse(
-                f"unknown errno {match['errno']!r} in {text!r}{nearest(match['errno'], Errno.__members__)}"
-            )
-        errno = Errno[match["errno"]]
+        errno = Errno.__members__.get(match["errno"])
+        if errno is None:
+            names = {str(int(one)): one.name for one in Errno}
+            meant = nearest(names.get(match["errno"], match["errno"]), Errno.__members__)
+            raise Misuse(f"unknown errno {match['errno']!r} in {text!r}{meant}")
     return Fault(match["function"], nth, int(match["cpu"]) if match["cpu"] else None, errno)
 
 
