@@ -8,13 +8,12 @@ acquired when a VM was created or /dev/kvm was opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from kvm_ref.judges.finding import Finding, Place, user_of
 from kvm_ref.judges.index import Index, resource_of
 from kvm_ref.judges.nesting import nesting
-from kvm_ref.judges.net import Life
+from kvm_ref.judges.net import Life, lives
 from kvm_ref.judges.step_by_step import Moment, StepByStep
 from kvm_ref.text import errno_name
 from kvm_ref.trace import Step, Trace
@@ -64,15 +63,9 @@ def _look(was: _Known, at: Moment) -> tuple[_Known, list[Finding]]:
                     opened = ()
     if not known or not after:
         return _Known(loads, opened, vms, devs, frozenset(), not after), out
-    lives = {(since, id(event)) for life in after.values() for _, since, event, _ in _all(life)}
-    told = frozenset(lives & known)
-    return _Known(loads, opened, vms, devs, told, len(told) == len(lives)), out
-
-
-def _all(life: Life | None) -> Iterator[Life]:
-    while life:
-        yield life
-        life = life[3]
+    held = {(since, id(event)) for life in after.values() for _, since, event, _ in lives(life)}
+    told = frozenset(held & known)
+    return _Known(loads, opened, vms, devs, told, len(told) == len(held)), out
 
 
 def _settled(knows: _Known) -> _Known | None:

@@ -7,7 +7,7 @@ ledger need not go through it deed by deed for every trace that has this step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kvm_ref.judges.index import Deed, Index, Key
 from kvm_ref.trace import Event
@@ -15,6 +15,14 @@ from kvm_ref.trace import Event
 # One life of a resource: what it is, the step and the event that acquired it, and another life of the
 # same name that was not over then.
 Life = tuple[Key, int, Event, "Life | None"]
+
+
+def lives(life: Life) -> Iterator[Life]:
+    """Yield a life, and those of the same name that are not over, the last that began first."""
+    one: Life | None = life
+    while one:
+        yield one
+        one = one[3]
 
 
 class Net:

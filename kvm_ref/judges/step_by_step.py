@@ -17,7 +17,7 @@ from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.finding import Finding
 from kvm_ref.judges.index import Index, Key, indexes
 from kvm_ref.judges.ledger import NOTHING, Account, Ledger
-from kvm_ref.judges.net import Life
+from kvm_ref.judges.net import Life, lives
 from kvm_ref.trace import Step, Trace
 from kvm_ref.vocabulary import Vocabulary
 
@@ -103,7 +103,8 @@ def _standing(
     if None in settled:
         return Standing(held, known, others)
     try:
-        key = (*settled, *map(_lives, held.values()))
+        # An event is kept as long as what holds it, so that nothing else can have its id.
+        key = (*settled, *((k, since, id(e)) for life in held.values() for k, since, e, _ in lives(life)))
         there = others.get(key)
     except TypeError:
         # A trace from elsewhere may hold lists where the model has numbers.
@@ -113,11 +114,6 @@ def _standing(
             others.clear()
         there = others[key] = Standing(held, known, others)
     return there
-
-
-def _lives(life: Life | None) -> Hashable:
-    # An event is kept as long as what holds it, so that nothing else can have its id.
-    return life and (life[0], life[1], id(life[2]), _lives(life[3]))
 
 
 @functools.lru_cache(maxsize=16)

@@ -127,6 +127,16 @@ def test_what_is_leaked_before_is_not_what_is_leaked_now() -> None:
         assert found == [(step, f"workqueue:{name}") for step, name in expected]
 
 
+def test_what_is_leaked_again_and_again() -> None:
+    """However many lives of one name are not over: what was held before a failure is not told again."""
+    tape = Tape()
+    tape.call("alloc_workqueue", "ptr", "lost")
+    tape.step("load", -12)
+    trace = tape.trace()
+    trace.steps *= 2000
+    assert [f.step for f in judge_all(trace, SVM)] == [0]
+
+
 def test_values_that_no_register_holds() -> None:
     """A trace from elsewhere may hold a list where the model has a number: it is judged as well."""
     tape = Tape()
