@@ -49,7 +49,7 @@ def place(task: str, cpu: int) -> At:
     return At(task, cpu, 0)
 
 
-# (kind, at, function, args, value)
+# (kind, at, function, args, value). Events share equal arguments: nobody may change them.
 Event = tuple[str, At, str, dict[str, Any] | None, Any]
 
 
