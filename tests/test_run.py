@@ -233,6 +233,13 @@ def test_a_kernel_command_line_in_a_file(kvm_ref: Command, tmp_path: Path) -> No
     assert (params["kvm-arm.mode"], params["enable_virt_at_load"]) == ("vhe", False)
 
 
+def test_one_commit_added_and_another_taken_out(kvm_ref: Command) -> None:
+    """Before b4886fab6fb6 there was no parameter, and a load enabled nothing; that b31e7c24b475 is there is told, too."""
+    done = svm(kvm_ref, "--with", "b31e7c24b475", "--without", "b4886fab6fb6", "--format", "json", "load")
+    assert done.json["source"]["commits"] == {"b31e7c24b475": True, "b4886fab6fb6": False}
+    assert done.json["steps"][0]["results"] == [0]
+
+
 def test_parameters_of_kvm_that_are_not_modelled(kvm_ref: Command) -> None:
     """They are legal, and said to make no difference; those of other modules are not spoken of."""
     done = svm(
