@@ -109,15 +109,10 @@ class Backend:
 
 
 _REQUIRED = ("name", "summary", "packages", "modules")
-# The hooks that are, too, with what each is called with.
-_HOOKS = {
-    "kvm_arch_enable_virtualization_cpu": ("k",),
-    "kvm_arch_disable_virtualization_cpu": ("k",),
-    "kvm_arch_init_vm": ("k", "kvm", "type"),
-    "kvm_arch_destroy_vm": ("k", "kvm"),
-}
-# Without generic hardware enabling nobody asks for the first two.
-_OF_VMS = ("kvm_arch_init_vm", "kvm_arch_destroy_vm")
+# The hooks that are, too, with what each is called with; the first two with generic hardware enabling.
+_ENABLING = {"kvm_arch_enable_virtualization_cpu": ("k",), "kvm_arch_disable_virtualization_cpu": ("k",)}
+_OF_VMS = {"kvm_arch_init_vm": ("k", "kvm", "type"), "kvm_arch_destroy_vm": ("k", "kvm")}
+_HOOKS: Mapping[str, tuple[str, ...]] = {**_ENABLING, **_OF_VMS}
 
 
 def check(backend: object, name: str) -> Backend:

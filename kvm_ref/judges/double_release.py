@@ -13,7 +13,7 @@ from kvm_ref.judges.index import resource_of
 from kvm_ref.judges.step_by_step import Moment, StepByStep
 
 
-def _look(was: None, at: Moment) -> tuple[None, list[Finding]]:
+def _look(was: tuple[()], at: Moment) -> tuple[tuple[()], list[Finding]]:
     """Find what is released without being held: released before, or never acquired."""
     out = []
     for event, key, before in at.account.stale:
@@ -37,11 +37,7 @@ def _look(was: None, at: Moment) -> tuple[None, list[Finding]]:
                 acquired=acquired,
             )
         )
-    return None, out
+    return was, out
 
 
-def _settled(knows: None) -> tuple[()]:
-    return ()
-
-
-double_release = StepByStep("double_release", None, _look, _settled)
+double_release = StepByStep("double_release", (), _look)

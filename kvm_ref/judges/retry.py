@@ -58,11 +58,7 @@ def _look(was: _Known, at: Moment) -> tuple[_Known, list[Finding]]:
     return _Known(loaded, users, foreign, failed), out
 
 
-def _settled(knows: _Known) -> _Known:
-    return knows
-
-
-retry = StepByStep("retry", _Known(), _look, _settled)
+retry = StepByStep("retry", _Known(), _look)
 
 
 # By verb the errno that has a reason of its own: the module is loaded, or is not.

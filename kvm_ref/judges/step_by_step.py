@@ -54,7 +54,8 @@ class StepByStep(Generic[S]):
         begin: what it knows before the first step.
         look: looks at a step, knowing this; returns what it knows afterwards, and what it found.
         settled: returns a value that says all that it knows and may ask for again, or None if there
-            is no such value: what it knows names events, which are other ones in another run.
+            is no such value: what it knows names events, which are other ones in another run. By
+            default that is what it knows.
     """
 
     def __init__(
@@ -62,18 +63,22 @@ class StepByStep(Generic[S]):
         name: str,
         begin: S,
         look: Callable[[S, Moment], tuple[S, list[Finding]]],
-        settled: Callable[[S], Hashable | None],
+        settled: Callable[[S], Hashable | None] | None = None,
     ) -> None:
         self.__name__ = name
         self.__doc__ = look.__doc__
         self.begin = begin
         self.look = look
-        self.settled = settled
+        self.settled: Callable[[S], Any] = settled or _itself
 
     def __call__(self, trace: Trace, vocabulary: Vocabulary) -> list[Finding]:
         """Return what is found in the trace."""
         found = walk(trace, indexes(trace, vocabulary), vocabulary, (self,))
         return [f for some in found for f in some[self]]
+
+
+def _itself(knows: S) -> S:
+    return knows
 
 
 # What is found in a step, by judge.

@@ -8,7 +8,7 @@ from kvm_ref.judges.index import resource_of
 from kvm_ref.judges.step_by_step import Moment, StepByStep
 
 
-def _look(was: None, at: Moment) -> tuple[None, list[Finding]]:
+def _look(was: tuple[()], at: Moment) -> tuple[tuple[()], list[Finding]]:
     """Find what is used after it was released."""
     out = []
     for event, key, (life, when, release) in at.account.used:
@@ -25,11 +25,7 @@ def _look(was: None, at: Moment) -> tuple[None, list[Finding]]:
                 acquired=str(Place(at.trace, life[1], life[2])),
             )
         )
-    return None, out
+    return was, out
 
 
-def _settled(knows: None) -> tuple[()]:
-    return ()
-
-
-use_after_release = StepByStep("use_after_release", None, _look, _settled)
+use_after_release = StepByStep("use_after_release", (), _look)

@@ -64,8 +64,10 @@ def user_errno(trace: Trace, number: int, seen: Index) -> list[Finding]:
     out: list[Finding] = []
     step = trace.steps[number]
     for text, result in zip(step.verbs, step.results, strict=True):
-        allowed = MAY_GIVE.get(text.partition("=")[0]) if result else None
-        if result and allowed is not None and -result not in allowed:
+        if not result:
+            continue
+        allowed = MAY_GIVE.get(text.partition("=")[0])
+        if allowed is not None and -result not in allowed:
             message = f"{text} gave {errno_name(result)}, which its table of errnos does not allow"
             out.append(Finding(judge="user_errno", message=message, step=number))
     return out

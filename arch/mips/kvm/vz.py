@@ -53,7 +53,7 @@ from kvm_ref.linux.printk import WARN_ON, pr_info
 from kvm_ref.vocabulary import kernel_function
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class kvm_mips_callbacks(Operations):
     """The operations that loading and unloading call (asm/kvm_host.h)."""
 

@@ -57,7 +57,7 @@ from kvm_ref.vocabulary import NULL, kernel_function
 PAT_WRITE_BACK = 6
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class kvm_x86_ops(Operations):
     """A vendor's operations, of those that are called without a vCPU (asm/kvm_host.h).
 

@@ -18,7 +18,7 @@ from kvm_ref.linux.slab import kmemory
 from kvm_ref.vocabulary import kernel_function
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class kvm_pgtable_mm_ops(Operations):
     """Where page tables get their pages from."""
 

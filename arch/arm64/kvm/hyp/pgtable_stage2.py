@@ -14,7 +14,7 @@ from kvm_ref.linux.slab import kmemory
 from kvm_ref.vocabulary import kernel_function
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class stage2_mm_ops(Operations):
     """Where the first level gets its pages from (struct kvm_pgtable_mm_ops)."""
 
