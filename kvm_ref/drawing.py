@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from kvm_ref.calls import Branch, Call, Done, Leave, Loop
-from kvm_ref.reading import Label, Ladder, exits_of, ladder_of
+from kvm_ref.reading import Jump, Label, Ladder, exits_of, ladder_of
 from kvm_ref.vocabulary import Facts
 
 _DONE = "return, all done"
@@ -64,6 +64,17 @@ def why(calls: tuple[str, ...]) -> str:
     return ", ".join(f"{name}()" for name in calls) or "a check"
 
 
+def when(jump: Jump) -> str:
+    """Say of what leads to a jump when it does: a call or a check fails, or a check holds and all is well."""
+    return "fails" if jump.error else "holds"
+
+
+def last(shown: Drawing) -> str:
+    """Say what a function does after its labels."""
+    ladder = shown.ladder
+    return "return the error" if ladder is None or any(j.error for j in ladder.gotos) else "return"
+
+
 def _way(facts: Facts, name: str, kind: str) -> str:
     what = name.removeprefix(f"{facts.name}:")
     if kind == "success":
@@ -90,13 +101,14 @@ def undo(done: Done) -> Iterator[str]:
             yield from undo(part.body)
 
 
-def parts(shown: Drawing) -> tuple[list[tuple[str, str]], tuple[Label, ...]]:
-    """Return the steps, each with where it goes if it fails (``label0``, ``failed``), and the labels.
+def parts(shown: Drawing) -> tuple[list[tuple[str, str, str]], tuple[Label, ...]]:
+    """Return the steps, each with when it is left and where to (``label0``, ``failed``), and the labels.
 
     A function without gotos has a picture too: its steps are its ways out.
     """
     ladder = shown.ladder
     if ladder is None:
-        return [(way, "failed") for way in shown.others if way != _DONE], ()
+        return [(way, "fails", "failed") for way in shown.others if way != _DONE], ()
     names = [label.name for label in ladder.labels]
-    return [(why(j.calls), f"label{names.index(j.label)}") for j in ladder.gotos], ladder.labels
+    steps = [(why(j.calls), when(j), f"label{names.index(j.label)}") for j in ladder.gotos]
+    return steps, ladder.labels

@@ -15,7 +15,7 @@ import attrs
 
 from kvm_ref import svg
 from kvm_ref.calls import Done
-from kvm_ref.drawing import Drawing, parts, undo
+from kvm_ref.drawing import Drawing, last, parts, undo
 
 # In pixels: a character of 13px monospace, and a line of text.
 _CHARACTER = 7.9
@@ -80,22 +80,22 @@ def to_svg(shown: Drawing) -> str:
     steps, labels = parts(shown)
     title = f"{shown.function}() in {shown.file}"
     column = _Column(_EDGE + _LINE + _GAP / 2)
-    above = [column.add(step.split(", ") if to != "failed" else [step], "box") for step, to in steps]
+    above = [column.add(step.split(", ") if to != "failed" else [step], "box") for step, _, to in steps]
     done = column.add(["return, all done"], "line")
     below = [column.add([f"{label.name}:", *_indented(label.undo)], "second") for label in labels]
-    failed = column.add(["return the error"], "line")
+    failed = column.add([last(shown)], "line")
     targets = {f"label{n}": box for n, box in enumerate(below)} | {"failed": failed}
     width = max(box.width for box in column.boxes)
     right = _EDGE + width
     # The target of the first jump is farthest out: those of later jumps nest within.
-    order = list(dict.fromkeys(to for _, to in reversed(steps)))
+    order = list(dict.fromkeys(to for _, _, to in reversed(steps)))
     lanes = {to: right + _LANE * (n + 1.5) for n, to in enumerate(order)}
     drawn: list[str] = [svg.text(_EDGE, _EDGE + 13, title, font_weight="bold")]
     for chain in ([*above, done], [*below, failed] if below else []):
         for upper, lower in itertools.pairwise(chain):
             drawn.append(_down(upper, lower))
     for to, lane in lanes.items():
-        ends = [box.entry for (_, target), box in zip(steps, above, strict=True) if target == to]
+        ends = [box.entry for (_, _, target), box in zip(steps, above, strict=True) if target == to]
         into = targets[to].entry
         drawn += [svg.path([(right, y), (lane, y)], "fail") for y in ends[1:]]
         drawn.append(
@@ -127,6 +127,7 @@ def _described(shown: Drawing) -> str:
     steps, labels = parts(shown)
     names = [label.name for label in labels]
     jumps = [
-        f"{step} fails: {'goto ' + names[int(to[5:])] if to != 'failed' else 'return'}" for step, to in steps
+        f"{step} {when}: {'goto ' + names[int(to[5:])] if to != 'failed' else 'return'}"
+        for step, when, to in steps
     ]
     return "; ".join([*jumps, *(f"{label.name}: {' '.join(undo(label.undo))}" for label in labels)])

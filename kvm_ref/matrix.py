@@ -49,7 +49,7 @@ class Row:
         results: what each verb gave.
         retry: what was given by the verbs that cleared up afterwards, loaded and unloaded once more;
             or by the scenario's own last load and unload, if the fault was before them.
-        gotos: the jumps, as "function:label", in order.
+        gotos: the jumps with an error, as "function:label", in order.
         findings: what the judges found.
         idle: the fault never fired.
         params: the parameters that were given, as the kernel reads them.
@@ -120,7 +120,7 @@ def row_of(
         result=results[number] if number < len(results) else None,
         results=results[:length],
         retry=results[length:] or _own_retry(plan, results),
-        gotos=tuple([_goto(e) for one in indexed for _, e in one.gotos]),
+        gotos=tuple([_goto(e) for one in indexed for _, e in one.gotos if e[4] is not None]),
         findings=tuple(findings),
         idle=not fired,
         params=params,

@@ -116,7 +116,7 @@ class _Writer:
                 "write": f"{function} = {value:#x}" if isinstance(value, int) else f"{function} = {value}",
             }.get(kind, f"{kind}: {function} {value}")
             more = {"function": function, **(args or {})}
-            if kind == "goto":
+            if kind == "goto" and value is not None:
                 more["error"] = errno_name(value)
             yield self._at(event, "i", name, kind, more) | {"s": "t"}
             self.now += 1

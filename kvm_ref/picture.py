@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 
-from kvm_ref.drawing import Drawing, parts, undo, why
+from kvm_ref.drawing import Drawing, last, parts, undo, when, why
 from kvm_ref.ladder_svg import to_svg
 from kvm_ref.svg import legal
 
@@ -19,7 +19,7 @@ def text(shown: Drawing) -> Iterator[str]:
         yield ""
         width = max((len(why(j.calls)) for j in ladder.gotos), default=0)
         for jump in ladder.gotos:
-            yield f"    {why(jump.calls):<{width}}  fails: goto {jump.label};"
+            yield f"    {why(jump.calls):<{width}}  {when(jump)}: goto {jump.label};"
         for label in ladder.labels:
             yield f"{label.name}:"
             yield from (f"    {line}" for line in undo(label.undo))
@@ -41,14 +41,14 @@ def dot(shown: Drawing) -> Iterator[str]:
     yield f"digraph {_quote(shown.function)} {{"
     yield "  graph [rankdir=TB, labelloc=t, label=" + _quote(f"{shown.function}()") + "];"
     yield '  node [shape=box, fontname="monospace"];'
-    for n, (step, _) in enumerate(steps):
+    for n, (step, _, _) in enumerate(steps):
         yield f"  step{n} [label={_quote(step)}];"
     yield '  done [label="return 0", shape=oval];'
     for n, label in enumerate(labels):
         lines = "\n".join([f"{label.name}:", *undo(label.undo)])
         yield f"  label{n} [label={_quote(lines)}, style=filled];"
-    yield '  failed [label="return the error", shape=oval];'
-    for n, (_, to) in enumerate(steps):
+    yield f'  failed [label="{last(shown)}", shape=oval];'
+    for n, (_, _, to) in enumerate(steps):
         yield f"  step{n} -> {f'step{n + 1}' if n + 1 < len(steps) else 'done'};"
         yield f'  step{n} -> {to} [style=dashed, color=red, label="{"goto" if labels else "return"}"];'
     for n in range(len(labels)):
@@ -60,14 +60,14 @@ def mermaid(shown: Drawing) -> Iterator[str]:
     """Yield the ladder as a mermaid flow chart."""
     steps, labels = parts(shown)
     yield "flowchart TD"
-    for n, (step, _) in enumerate(steps):
+    for n, (step, _, _) in enumerate(steps):
         yield f"  step{n}[{_entities(step)}]"
     yield "  done([return 0])"
     for n, label in enumerate(labels):
         lines = "<br/>".join(_entities(line.strip())[1:-1] for line in (f"{label.name}:", *undo(label.undo)))
         yield f'  label{n}["{lines}"]'
-    yield "  failed([return the error])"
-    for n, (_, to) in enumerate(steps):
+    yield f"  failed([{last(shown)}])"
+    for n, (_, _, to) in enumerate(steps):
         yield f"  step{n} --> {f'step{n + 1}' if n + 1 < len(steps) else 'done'}"
         yield f"  step{n} -. {'goto' if labels else 'return'} .-> {to}"
     for n in range(len(labels)):

@@ -23,11 +23,12 @@ from kvm_ref.vocabulary import Facts, ending
 
 @attrs.frozen
 class Jump:
-    """A ``goto label``: the calls whose failure leads to it, and its line in the model's file."""
+    """A ``goto label``, the calls whose failure leads to it, its line, and whether anything is wrong then."""
 
     label: str
     calls: tuple[str, ...]
     line: int
+    error: bool = True
 
 
 @attrs.frozen
@@ -174,7 +175,13 @@ def _jump(text: Text, goto: str, node: ast.With, before: ast.stmt | None) -> Jum
     if before and isinstance(node.body[0], ast.If) and _variables(before) & _variables(node.body[0].test):
         calls = text.does([before]) + calls
     names = dict.fromkeys(call.name for call in calls_of(calls))
-    return Jump(_goes(goto, node), tuple(names), node.lineno)
+    return Jump(_goes(goto, node), tuple(names), node.lineno, bool(names) or _errs(text, node))
+
+
+def _errs(text: Text, node: ast.With) -> bool:
+    # Whether a block without a call raises anything else than what stands for no error.
+    raised = [n.exc for n in ast.walk(node) if isinstance(n, ast.Raise) and n.exc]
+    return any(text.names.get(written(error)) is not unwind.NoError for error in raised)
 
 
 def _variables(node: ast.AST) -> set[str]:

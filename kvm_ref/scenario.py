@@ -143,7 +143,7 @@ def look(k: Kernel) -> dict[str, Any]:
     """Return what can be seen of a machine between two verbs, as a trace's ``after`` holds it."""
     states = k[Cpuhp].cpuhp_hp_states
     return {
-        "debugfs_kvm": "kvm" in k[Debugfs].root.children,
+        "debugfs_kvm": "kvm" in (k[Debugfs].root.children or ()),
         "dev_kvm": any(m.name == "kvm" for m in k[Misc].misc_list),
         "cpuhp_states": [step.name for number, step in sorted(states.items()) if number not in OWN],
         "modules": list(k[Modules].loaded),

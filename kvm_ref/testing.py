@@ -164,7 +164,7 @@ def _point(step: Step, label: str) -> int:
     jumps = [
         n for n, e in enumerate(events) if e[0] == "goto" and f"{e[2]}:{(e[3] or {}).get('label')}" == label
     ]
-    places = jumps or [n for n, event in enumerate(events) if event[0] in ("goto", "inject")]
+    places = jumps or [n for n, e in enumerate(events) if e[0] in ("goto", "inject") and e[4] is not None]
     return places[-1] if places else len(events) - 1
 
 

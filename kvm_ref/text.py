@@ -64,9 +64,8 @@ def _line(event: Event, leaf_exit: Event | None, colour: bool) -> str:
     if kind == "inject":
         return head + _colour(f"! injected: {injected(function, value)}", _RED, colour)
     if kind == "goto":
-        return head + _colour(
-            f"goto {(args or {}).get('label')};  /* {function}, {errno_name(value)} */", _YELLOW, colour
-        )
+        error = "" if value is None else f", {errno_name(value)}"
+        return head + _colour(f"goto {(args or {}).get('label')};  /* {function}{error} */", _YELLOW, colour)
     if kind == "write":
         was = (args or {}).get("was", 0)
         return f"{head}{function} = {value:#x}  {_colour(f'/* was {was:#x} */', _DIM, colour)}"

@@ -18,9 +18,10 @@ undoing one step more. Here a ladder stays a ladder::
     raise goto.error
 
 A `KernelError` raised in a ``with goto(label)`` block leaves a ``goto`` event and ends the ladder;
-one raised elsewhere in the ladder leaves the function, as ``return r`` does. Labels fall through
-in the order in which `ladder.reached` is asked. A label with nothing of its own to undo, or that the
-good path runs through as well, is asked without ``if``.
+one raised elsewhere in the ladder leaves the function, as ``return r`` does. A block that raises `NoError`
+jumps too, where C does so with nothing wrong. Labels fall through in the order in which `ladder.reached`
+is asked. A label with nothing of its own to undo, or that the good path runs through as well, is
+asked without ``if``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ from kvm_ref.errno import KernelError
 
 if TYPE_CHECKING:
     from kvm_ref.kernel import Kernel
+
+
+class NoError(Exception):
+    """A jump without an error: ``with goto("out"):`` and in it ``if done: raise NoError``."""
 
 
 class _Unchecked:
@@ -83,13 +88,18 @@ class ladder:
         label = self._label
         self._label = ""
         if not label:
-            return error is self._error
+            return error is self._error or isinstance(error, NoError)
         if isinstance(error, KernelError):
             assert error.errno is not None
-            self._target = label
             self._error = error.with_traceback(None)
-            k = self._k
-            k.emit(("goto", k.at, sys._getframe(1).f_code.co_name, {"label": label}, -error.errno))
+            value = -error.errno
+        elif isinstance(error, NoError):
+            value = None
+        else:
+            return False
+        self._target = label
+        k = self._k
+        k.emit(("goto", k.at, sys._getframe(1).f_code.co_name, {"label": label}, value))
         return False
 
     def reached(self, label: str) -> bool:
@@ -112,5 +122,5 @@ class ladder:
 
     @property
     def failed(self) -> bool:
-        """Whether there was a jump; asked where the good path runs through a label too."""
+        """Whether there was a jump with an error; asked where the good path runs through a label too."""
         return self._error is not None

@@ -9,8 +9,9 @@ from bare_machine import bare
 
 from kvm_ref.errno import EIO, KernelError
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.cpu import cpuhp_setup_state_nocalls, cpuhp_state
+from kvm_ref.linux.cpu import cpuhp_state
 from kvm_ref.linux.cpuhotplug import CPUHP_AP_KVM_ONLINE, CPUHP_AP_ONLINE_IDLE, CPUHP_OFFLINE, CPUHP_ONLINE
+from kvm_ref.linux.cpuhp_setup import cpuhp_setup_state_nocalls
 
 PREPARE = 70
 STARTING = 100

@@ -32,7 +32,6 @@ DOCS = TOP / "docs"
 LOADING = {("script", "src"), ("img", "src"), ("iframe", "src"), ("link", "href"), ("object", "data")}
 
 # The functions with labels, and some without, of the kernel's text, counted in 6.12.117: labels in source order.
-# Of __cpuhp_remove_state_cpuslocked() the model has an if in place of the jumps to "remove", where no error leads.
 LADDERS = """\
 kvm_init: err_register err_virt err_vfio err_async_pf err_irqfd err_cpu_kick_mask
 kvm_exit:
@@ -73,7 +72,7 @@ kvm_vz_enable_virtualization_cpu:
 kvm_s390_init:
 __kvm_s390_init: err_gib err_pci err_flic err_debug_view err_kvm_uv
 __cpuhp_setup_state_cpuslocked: out
-__cpuhp_remove_state_cpuslocked:
+__cpuhp_remove_state_cpuslocked: remove
 _cpu_up: out
 _cpu_down: out
 syscore_suspend: err_out

@@ -58,6 +58,9 @@ SVM = vocabulary()
         ("s390", "__kvm_s390_init", 5, "err_gib err_pci err_flic err_debug_view err_kvm_uv"),
         # kernel/cpu.c
         ("x86-svm", "__cpuhp_setup_state_cpuslocked", 2, "out"),
+        ("x86-svm", "__cpuhp_remove_state_cpuslocked", 2, "remove"),
+        ("x86-svm", "_cpu_up", 4, "out"),
+        ("x86-svm", "_cpu_down", 2, "out"),
         # drivers/base/syscore.c
         ("x86-svm", "syscore_suspend", 1, "err_out"),
     ],
@@ -105,6 +108,23 @@ def test_the_call_may_stand_before_the_test() -> None:
     assert rebooting.gotos[1].calls == ()
 
 
+@pytest.mark.parametrize(
+    ("function", "errors"),
+    [
+        ("_cpu_up", [True, False, True, True]),
+        ("_cpu_down", [True, False]),
+        ("__cpuhp_remove_state_cpuslocked", [False, False]),
+        # One jump for "ret || !invoke || !startup".
+        ("__cpuhp_setup_state_cpuslocked", [True, True]),
+    ],
+)
+def test_jumps_with_nothing_wrong(function: str, errors: list[bool]) -> None:
+    """Some jumps of kernel/cpu.c are taken where there is nothing (more) to do."""
+    found = SVM[function].ladder
+    assert found is not None
+    assert [jump.error for jump in found.gotos] == errors
+
+
 def test_the_ladder_as_data() -> None:
     """A ladder can be written as JSON: labels, what each undoes, and the lines."""
     found = SVM["kvm_init"].ladder
@@ -112,7 +132,7 @@ def test_the_ladder_as_data() -> None:
     data = json.loads(json.dumps(found.to_json()))
     assert data["function"] == "kvm_init"
     assert data["gotos"][1] == {
-        "label": "err_irqfd", "calls": ["kvm_irqfd_init"], "line": found.gotos[1].line,
+        "label": "err_irqfd", "calls": ["kvm_irqfd_init"], "line": found.gotos[1].line, "error": True,
     }  # fmt: skip
     assert [(label["name"], label["undo"]) for label in data["labels"]] == [
         ("err_register", [{"branch": [[{"call": "kvm_uninit_virtualization"}], []]}]),

@@ -11,7 +11,7 @@ from bare_machine import bare, errno_of
 
 from kvm_ref.errno import EBUSY, EIO, KernelError
 from kvm_ref.kernel import Kernel
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import NoError, ladder
 
 
 def climb(k: Kernel, ran: list[str], fails_at: str) -> str:
@@ -70,6 +70,22 @@ def test_an_error_outside_a_goto_leaves_the_function(fails_at: str) -> None:
     ran: list[str] = []
     assert errno_of(lambda: climb(bare(), ran, fails_at)) == EIO
     assert ran[-1] == fails_at
+
+
+def test_a_jump_without_an_error() -> None:
+    """The rest of the ladder is passed over, labels fall through, and nothing has failed."""
+    k = bare()
+    ran: list[str] = []
+    with ladder(k) as goto:
+        with goto("out"):
+            raise NoError
+        ran.append("passed over")
+    if goto.reached("err"):
+        ran.append("above")
+    if goto.reached("out"):
+        ran.append("out")
+    assert (ran, goto.failed) == (["out"], False)
+    assert [(kind, args, value) for kind, _, _, args, value in k.events] == [("goto", {"label": "out"}, None)]
 
 
 def test_a_jump_leaves_an_event_with_function_label_and_error() -> None:

@@ -120,7 +120,7 @@ def _words(event: Event) -> tuple[str, str, str]:
     if kind == "inject":
         return kind, injected(function, value), ""
     if kind == "goto":
-        return kind, str((args or {}).get("label")), errno_name(value)
+        return kind, str((args or {}).get("label")), "" if value is None else errno_name(value)
     if kind == "write":
         return kind, f"{function} = {value:#x}", f"was {(args or {}).get('was', 0):#x}"
     if kind == "warn":

@@ -75,7 +75,8 @@ class _Chain:
             elif id(event) in at_jump:
                 out += self._comes(nth, event[1].depth - 1, at_jump[id(event)].label)
         for jump in jumps:
-            out += self._kept(jump.event, jump.exit, jump.label)
+            if jump.event[4] is not None:
+                out += self._kept(jump.event, jump.exit, jump.label)
         return out
 
     def _finding(self, function: str, label: str, message: str) -> Finding:

@@ -20,6 +20,9 @@ def error_set(trace: Trace, number: int, seen: Index) -> list[Finding]:
     for jump in seen.jumps():
         function, value = jump.event[2], jump.event[4]
         message = ""
+        if value is None:
+            # Nothing is wrong: what is left is to be passed over.
+            continue
         if value not in ERRORS:
             message = f"{function}() jumps to {jump.label} without an error: {value}"
         elif jump.exit is not None and jump.exit[4].__class__ is int and jump.exit[4] == 0:

@@ -87,11 +87,13 @@ class Place:
 
 
 def _jumps(seen: Index, calls: Nesting) -> dict[int, list[Jumped]]:
-    # The jumps of a step, by the place where the call began that they are of.
+    # The jumps of a step with an error, by the place where the call began that they are of.
     if "jumps" not in seen.found:
         by_call: dict[int, list[Jumped]] = {}
         seen.found["jumps"] = by_call
         for jump in seen.jumps():
+            if jump.event[4] is None:
+                continue
             by_call.setdefault(calls.jumped(jump.place, seen), []).append(jump)
     jumps: dict[int, list[Jumped]] = seen.found["jumps"]
     return jumps

@@ -42,7 +42,7 @@ class Reached:
             # Traces share steps: of one that was seen before, no more functions can be seen.
             if seen.counted_by is not self:
                 self._see(step, seen)
-            if seen.errors:
+            if seen.errors or seen.gotos:
                 labels, left = _taken(seen)
                 for label in labels:
                     self.labels[label] += 1
@@ -115,14 +115,13 @@ _Taken = tuple[list[str], list[tuple[str, int, str]]]
 
 
 def _taken(seen: Index) -> _Taken:
-    # What the errors of a step took.
+    # What the jumps and the errors of a step took.
     if "reached" not in seen.found:
-        labels, left = [], []
+        labels = [f"{function}:{(args or {}).get('label')}" for _, (_, _, function, args, _) in seen.gotos]
+        left = []
         before = ""
         for _, (kind, _, function, args, _) in seen.errors:
-            if kind == "goto" and args:
-                labels.append(f"{function}:{args.get('label')}")
-            elif kind == "exit":
+            if kind == "exit":
                 if args and "line" in args:
                     left.append((function, args["line"], before))
                 before = function

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors include/linux/debugfs.h: directories in debugfs.
+"""Mirrors include/linux/debugfs.h: directories and files in debugfs.
 
 Callers do not check for failure, by convention: every function takes an error pointer as parent
-and hands it on. A directory outlives the module that made it and forgot it.
+and hands it on. A directory outlives the module that made it and forgot it, and so do its files.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from kvm_ref.vocabulary import kernel_function
 
 
 class dentry(Resource):
-    """A directory; `children` are the directories in it, by name."""
+    """A directory, with what is in it by name, or a file, of which `children` is None."""
 
     __slots__ = ("children", "name", "parent")
 
-    def __init__(self, id: str, name: str, parent: dentry | None) -> None:
+    def __init__(self, id: str, name: str, parent: dentry | None, children: dict[str, dentry] | None) -> None:
         super().__init__(id)
         self.name = name
         self.parent = parent
-        self.children: dict[str, dentry] = {}
+        self.children = children
 
 
 class Debugfs(Statics):
@@ -31,7 +31,25 @@ class Debugfs(Statics):
     __slots__ = ("root",)
 
     def __init__(self) -> None:
-        self.root = dentry("/", "/", None)
+        self.root = dentry("/", "/", None, {})
+
+
+def start_creating(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> dentry | ErrPtr:
+    """Return the directory that a new entry goes into; ERR_PTR(-EEXIST) if it holds one (fs/debugfs/inode.c)."""
+    if isinstance(parent, ErrPtr):
+        return parent
+    parent = parent or k[Debugfs].root
+    taken = _entries(parent).get(name)
+    if taken:
+        what = "File '%s' in directory" if taken.children is None else "Directory '%s' with parent"
+        pr_err(k, f"debugfs: {what % name} '{parent.name}' already present!")
+        return ERR_PTR(EEXIST)
+    return parent
+
+
+def _entries(directory: dentry) -> dict[str, dentry]:
+    assert directory.children is not None
+    return directory.children
 
 
 @kernel_function(fails=ERR_PTR(ENOMEM), acquires="debugfs", args=("name", "parent"))
@@ -40,13 +58,10 @@ def debugfs_create_dir(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> 
 
     Source: fs/debugfs/inode.c.
     """
-    if isinstance(parent, ErrPtr):
-        return parent
-    directory = parent or k[Debugfs].root
-    if name in directory.children:
-        pr_err(k, f"debugfs: Directory '{name}' with parent '{directory.name}' already present!")
-        return ERR_PTR(EEXIST)
-    child = directory.children[name] = dentry(k.new(name), name, directory)
+    directory = start_creating(k, name, parent)
+    if isinstance(directory, ErrPtr):
+        return directory
+    child = _entries(directory)[name] = dentry(k.new(name), name, directory, {})
     return child
 
 
@@ -55,22 +70,31 @@ def debugfs_remove_recursive(k: Kernel, entry: dentry | ErrPtr | None) -> None:
     """Remove a directory and all in it; NULL and error pointers are legal (fs/debugfs/inode.c)."""
     if not isinstance(entry, dentry):
         return
-    if entry.parent is not None and entry.parent.children.get(entry.name) is entry:
-        del entry.parent.children[entry.name]
+    if entry.parent is not None and _entries(entry.parent).get(entry.name) is entry:
+        del _entries(entry.parent)[entry.name]
 
 
 @kernel_function(args=("name", "parent"))
 def debugfs_lookup(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> dentry | None:
-    """Return the directory `name` of `parent`, NULL being the root, or NULL (fs/debugfs/inode.c)."""
+    """Return the entry `name` of `parent`, NULL being the root, or NULL (fs/debugfs/inode.c)."""
     if isinstance(parent, ErrPtr):
         return None
-    return (parent or k[Debugfs].root).children.get(name)
+    return _entries(parent or k[Debugfs].root).get(name)
 
 
 @kernel_function()
 def dput(k: Kernel, dentry: object) -> None:
-    """Give up a reference to a directory; they are not counted here (fs/dcache.c)."""
+    """Give up a reference to an entry; they are not counted here (fs/dcache.c)."""
 
 
-def debugfs_create_file(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> None:
-    """Make a file, which goes with its directory; nobody asks whether that worked (fs/debugfs/inode.c)."""
+@kernel_function(fails=ERR_PTR(ENOMEM), args=("name", "parent"))
+def debugfs_create_file(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> dentry | ErrPtr:
+    """Make a file, which goes with its directory; ERR_PTR(-EEXIST), and a line in the log, if the name is taken.
+
+    Source: fs/debugfs/inode.c.
+    """
+    directory = start_creating(k, name, parent)
+    if isinstance(directory, ErrPtr):
+        return directory
+    file = _entries(directory)[name] = dentry(name, name, directory, None)
+    return file

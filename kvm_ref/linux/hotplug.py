@@ -32,7 +32,7 @@ from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
 from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.printk import BUG_ON, WARN_ON, WARN_ON_ONCE, pr_err, pr_info, pr_warn
 from kvm_ref.linux.smpboot import idle_thread_get
-from kvm_ref.unwind import ladder, unchecked
+from kvm_ref.unwind import NoError, ladder, unchecked
 from kvm_ref.vocabulary import kernel_function
 
 
@@ -114,21 +114,25 @@ def _cpu_down(k: Kernel, cpu: int, target: int) -> None:
             with goto("out"):
                 cpuhp_kick_ap_work(k, cpu)
 
-        # The hotplug thread may have been asked to stop above this; then nothing is left to do.
-        if st.state <= CPUHP_TEARDOWN_CPU:
+            with goto("out"):
+                # The hotplug thread was asked to stop above this.
+                if st.state > CPUHP_TEARDOWN_CPU:
+                    raise NoError
+
             st.target = target
-            try:
-                cpuhp_down_callbacks(k, cpu, st, target)
-            except KernelError as error:
-                # Not a jump: the label stands below.
-                ret = error.with_traceback(None)
-                if st.state < prev_state:
-                    if st.state == CPUHP_TEARDOWN_CPU:
-                        cpuhp_reset_state(st, prev_state)
-                        with unchecked:
-                            __cpuhp_kick_ap(k, cpu, st)
-                    else:
-                        WARN_ON(k, True, f"DEAD callback error for CPU{cpu}")
+
+        try:
+            cpuhp_down_callbacks(k, cpu, st, target)
+        except KernelError as error:
+            # Not a jump: the label stands below.
+            ret = error.with_traceback(None)
+            if st.state < prev_state:
+                if st.state == CPUHP_TEARDOWN_CPU:
+                    cpuhp_reset_state(st, prev_state)
+                    with unchecked:
+                        __cpuhp_kick_ap(k, cpu, st)
+                else:
+                    WARN_ON(k, True, f"DEAD callback error for CPU{cpu}")
     goto.reached("out")
     cpus_write_unlock(k)
     arch_smt_update(k)
@@ -155,24 +159,27 @@ def _cpu_up(k: Kernel, cpu: int, target: int) -> None:
                 raise KernelError(EINVAL)
 
         st = cpuhp_state(k, cpu)
-        if st.state < target:
-            if st.state == CPUHP_OFFLINE:
-                idle = idle_thread_get(k, cpu)
-                with goto("out"):
-                    if isinstance(idle, ErrPtr):
-                        raise KernelError(idle.error)
+        with goto("out"):
+            if st.state >= target:
+                raise NoError
 
-            cpuhp_set_state(st, target)
-            if st.state > CPUHP_BRINGUP_CPU:
-                with goto("out"):
-                    cpuhp_kick_ap_work(k, cpu)
+        if st.state == CPUHP_OFFLINE:
+            idle = idle_thread_get(k, cpu)
+            with goto("out"):
+                if isinstance(idle, ErrPtr):
+                    raise KernelError(idle.error)
 
-            # From there on the CPU itself walks to the target, which st holds.
-            try:
-                cpuhp_up_callbacks(k, cpu, st, min(target, CPUHP_BRINGUP_CPU))
-            except KernelError as error:
-                # Not a jump: the label stands below.
-                ret = error.with_traceback(None)
+        cpuhp_set_state(st, target)
+        if st.state > CPUHP_BRINGUP_CPU:
+            with goto("out"):
+                cpuhp_kick_ap_work(k, cpu)
+
+        # From there on the CPU itself walks to the target, which st holds.
+        try:
+            cpuhp_up_callbacks(k, cpu, st, min(target, CPUHP_BRINGUP_CPU))
+        except KernelError as error:
+            # Not a jump: the label stands below.
+            ret = error.with_traceback(None)
     goto.reached("out")
     cpus_write_unlock(k)
     arch_smt_update(k)
@@ -266,7 +273,6 @@ def freeze_secondary_cpus(k: Kernel, primary: int) -> None:
         primary = min(k.online)
 
     g.frozen_cpus.clear()
-
     pr_info(k, "Disabling non-boot CPUs ...")
     try:
         for cpu in reversed(for_each_online_cpu(k)):

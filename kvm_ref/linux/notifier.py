@@ -116,7 +116,8 @@ def pm_notifier_call_chain_robust(k: Kernel, val_up: PmEvent, val_down: PmEvent)
             if nb.notifier_call:
                 nb.notifier_call(k, nb, val_up)
         except KernelError:
-            _call(k, val_down, n)
+            with unchecked:
+                _call(k, val_down, n)
             raise KernelError(EPERM) from None
 
 

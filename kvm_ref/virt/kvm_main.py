@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from kvm_ref.errno import EBUSY, EIO, ENOMEM, ErrPtr, KernelError
 from kvm_ref.kernel import Commit, Kernel, Statics, SystemState
-from kvm_ref.linux.cpu import cpuhp_remove_state, cpuhp_setup_state
 from kvm_ref.linux.cpuhotplug import CPUHP_AP_KVM_ONLINE
+from kvm_ref.linux.cpuhp_setup import cpuhp_remove_state, cpuhp_setup_state
 from kvm_ref.linux.cpumask import (
     alloc_cpumask_var_node,
     cpumask_var_t,
     for_each_possible_cpu,
     free_cpumask_var,
 )  # fmt: skip
-from kvm_ref.linux.debugfs import debugfs_create_dir, debugfs_remove_recursive, dentry
+from kvm_ref.linux.debugfs import debugfs_create_dir, debugfs_create_file, debugfs_remove_recursive, dentry
 from kvm_ref.linux.file import file_operations
 from kvm_ref.linux.miscdevice import KVM_MINOR, misc_deregister, misc_register, miscdevice
 from kvm_ref.linux.module import constant_param
@@ -233,8 +233,15 @@ def kvm_uninit_virtualization(k: Kernel) -> None:
 
 @kernel_function()
 def kvm_init_debug(k: Kernel) -> None:
-    """Make the debugfs directory of the statistics; nobody asks whether that worked."""
-    k[KvmMain].kvm_debugfs_dir = debugfs_create_dir(k, "kvm", None)
+    """Make the debugfs directory of the statistics, with a file for each; nobody asks whether that worked."""
+    g = k[KvmMain]
+    g.kvm_debugfs_dir = debugfs_create_dir(k, "kvm", None)
+
+    for pdesc in k.arch.kvm_vm_stats_desc:
+        debugfs_create_file(k, pdesc, g.kvm_debugfs_dir)
+
+    for pdesc in k.arch.kvm_vcpu_stats_desc:
+        debugfs_create_file(k, pdesc, g.kvm_debugfs_dir)
 
 
 @kernel_function(fails=ENOMEM)

@@ -83,7 +83,7 @@ def test_create_and_destroy_follow_the_c(name: str) -> None:
     assert calls(made, "kvm_mmu_init_vm") == ["kvm_mmu_alloc_page_hash"]
     assert calls(made, "kvm_mmu_alloc_page_hash") == ["kvcalloc"]
     assert calls(made, "kvm_arch_post_init_vm") == []
-    assert calls(made, "kvm_arch_create_vm_debugfs") == []
+    assert calls(made, "kvm_arch_create_vm_debugfs") == ["debugfs_create_file"]
     assert calls(gone, "kvm_arch_sync_events") == ["cancel_delayed_work_sync"] * 2
     assert calls(gone, "kvm_arch_pre_destroy_vm") == ["kvm_mmu_pre_destroy_vm"]
     assert calls(gone, "kvm_arch_destroy_vm") == [

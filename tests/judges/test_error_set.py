@@ -25,7 +25,12 @@ def test_a_jump_with_an_error_that_is_returned() -> None:
     assert found(-5, -5) == []
 
 
-@pytest.mark.parametrize("value", [0, None, 3])
+def test_a_jump_past_what_need_not_be_done() -> None:
+    """Where nothing is wrong a jump bears no value, and the function succeeds."""
+    assert found(None, 0) == []
+
+
+@pytest.mark.parametrize("value", [0, 3])
 def test_a_jump_without_an_error(value: object) -> None:
     """Whoever unwinds has an error set."""
     assert found(value, -5) == [

@@ -29,7 +29,12 @@ def test_labels_and_exits_of_failed_loads() -> None:
         go("x86-svm", "load", fail="kmem_cache_create_usercopy#2").trace,
         go("x86-svm", "load", fail="kvm_x86_vendor_init").trace,
     )
-    assert found.labels == {"kvm_init:err_register": 2, "svm_init:err_kvm_init": 3}
+    assert found.labels == {
+        "kvm_init:err_register": 2,
+        "svm_init:err_kvm_init": 3,
+        # Where cpuhp_remove_state_nocalls() goes on.
+        "__cpuhp_remove_state_cpuslocked:remove": 3,
+    }
     exits = {name: times for name, times in found.exits.items() if "_init:" in name}
     assert exits == {"kvm_init:-ENOMEM": 1, "svm_init:kvm_x86_vendor_init": 1}
 
@@ -101,6 +106,7 @@ def test_parts_come_together() -> None:
         "kvm_init:err_register": 1,
         "kvm_init:err_irqfd": 1,
         "svm_init:err_kvm_init": 2,
+        "__cpuhp_remove_state_cpuslocked:remove": 2,
     }
     both = reached(
         go("x86-svm", "load", fail="misc_register").trace, go("x86-svm", "load", fail="kvm_irqfd_init").trace

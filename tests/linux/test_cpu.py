@@ -9,13 +9,8 @@ from bare_machine import bare, errno_of
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel, KernelBug
 from kvm_ref.linux import cpu as hotplug
-from kvm_ref.linux.cpu import (
-    cpuhp_remove_state,
-    cpuhp_remove_state_nocalls,
-    cpuhp_setup_state,
-    cpuhp_setup_state_nocalls,
-    cpuhp_state,
-)
+from kvm_ref.linux import cpuhp_setup
+from kvm_ref.linux.cpu import cpuhp_state
 from kvm_ref.linux.cpuhotplug import (
     CPUHP_AP_KVM_ONLINE,
     CPUHP_AP_ONLINE_DYN,
@@ -23,6 +18,12 @@ from kvm_ref.linux.cpuhotplug import (
     CPUHP_INVALID,
     CPUHP_OFFLINE,
     CPUHP_ONLINE,
+)
+from kvm_ref.linux.cpuhp_setup import (
+    cpuhp_remove_state,
+    cpuhp_remove_state_nocalls,
+    cpuhp_setup_state,
+    cpuhp_setup_state_nocalls,
 )
 
 STATE = CPUHP_AP_KVM_ONLINE
@@ -88,6 +89,27 @@ def test_nocalls_installs_and_removes_without_callbacks() -> None:
     assert ran == []
 
 
+def test_a_state_for_instances_is_removed_without_callbacks() -> None:
+    """Of a multi_instance state the callbacks are the instances', and there are none here."""
+    k = bare(2)
+    ran: list[str] = []
+    up, down = callbacks(k, ran)
+    hotplug.cpus_read_lock(k)
+    cpuhp_setup.__cpuhp_setup_state_cpuslocked(k, STATE, "x", False, up, down, True)
+    hotplug.cpuhp_invoke_callback(k, 1, STATE, True)
+    cpuhp_setup.__cpuhp_remove_state_cpuslocked(k, STATE, True)
+    hotplug.cpus_read_unlock(k)
+    jumps = [(e[2], (e[3] or {})["label"], e[4]) for e in k.events if e[0] == "goto"]
+    assert (ran, jumps) == (
+        [],
+        [
+            ("__cpuhp_setup_state_cpuslocked", "out", None),
+            ("__cpuhp_remove_state_cpuslocked", "remove", None),
+        ],
+    )
+    assert STATE not in k[hotplug.Cpuhp].cpuhp_hp_states
+
+
 def test_a_taken_state_is_busy() -> None:
     """cpuhp_store_callbacks() gives -EBUSY where a name is set; the first owner stays."""
     k = bare(2)
@@ -111,7 +133,7 @@ def test_dynamic_states_are_handed_out_in_order_until_none_is_left(base: int, pl
 def test_reserving_outside_the_dynamic_ranges_is_invalid() -> None:
     """cpuhp_reserve_state() gives -EINVAL for any other state."""
     k = bare(1)
-    assert errno_of(lambda: hotplug.cpuhp_reserve_state(k, STATE)) == EINVAL
+    assert errno_of(lambda: cpuhp_setup.cpuhp_reserve_state(k, STATE)) == EINVAL
 
 
 @pytest.mark.parametrize(("state", "name"), [(CPUHP_OFFLINE, "x"), (CPUHP_ONLINE, "x"), (STATE, "")])
@@ -195,8 +217,8 @@ def test_a_state_without_callback_is_passed_over() -> None:
     """cpuhp_issue_call() returns 0 where there is nothing to call."""
     k = bare(2)
     cpuhp_setup_state_nocalls(k, STATE, "x", None, None)
-    hotplug.cpuhp_issue_call(k, 1, STATE, True)
-    hotplug.cpuhp_issue_call(k, 1, STATE, False)
+    cpuhp_setup.cpuhp_issue_call(k, 1, STATE, True)
+    cpuhp_setup.cpuhp_issue_call(k, 1, STATE, False)
     assert "cpuhp_cb" not in [e[2] for e in k.events]
 
 
@@ -205,5 +227,5 @@ def test_rollback_passes_over_cpus_that_never_climbed() -> None:
     k = bare(3, online=(0, 2))
     ran: list[str] = []
     cpuhp_setup_state_nocalls(k, STATE, "x", *callbacks(k, ran))
-    hotplug.cpuhp_rollback_install(k, 9, STATE)
+    cpuhp_setup.cpuhp_rollback_install(k, 9, STATE)
     assert [r.split(" on")[0] for r in ran] == ["down 0", "down 2"]

@@ -27,6 +27,7 @@ from kvm_ref.linux.cpuhotplug import (
 )
 from kvm_ref.linux.cpumask import format_list
 from kvm_ref.linux.hotplug import (
+    _cpu_down,
     cpu_device_down,
     cpu_device_up,
     cpu_hotplug_disable,
@@ -50,6 +51,11 @@ def cpuhp_calls(events: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         for e in events
         if e["function"] == "cpuhp_cb"
     ]
+
+
+def jumps(k: Kernel, function: str) -> list[tuple[str, object]]:
+    """Return the labels that a function jumped to, each with the error."""
+    return [((e[3] or {})["label"], e[4]) for e in k.events if e[0] == "goto" and e[2] == function]
 
 
 def as_json(k: Kernel) -> list[dict[str, Any]]:
@@ -118,6 +124,16 @@ def test_what_is_there_already_is_fine() -> None:
     cpu_device_down(k, 1)
     assert stands(k, 1) == DOWN
     assert short(ran) == ["down 148"]
+    assert jumps(k, "_cpu_up") == [("out", None)]
+
+
+def test_a_walk_that_ends_on_the_hotplug_thread() -> None:
+    """_cpu_down() leaves where st->state > CPUHP_TEARDOWN_CPU; the thread has done it all."""
+    k, ran = machine_with(KVM)
+    _cpu_down(k, 1, KVM)
+    assert cpuhp_state(k, 1).state == KVM
+    assert short(ran) == []
+    assert jumps(k, "_cpu_down") == [("out", None)]
 
 
 def test_the_last_cpu_stays() -> None:

@@ -13,8 +13,9 @@ from kvm_ref import backend as backends
 from kvm_ref.errno import EAGAIN, EBUSY, EIO, KernelError
 from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel, SystemState
-from kvm_ref.linux.cpu import cpuhp_setup_state_nocalls, cpuhp_state
+from kvm_ref.linux.cpu import cpuhp_state
 from kvm_ref.linux.cpuhotplug import CPUHP_AP_KVM_ONLINE
+from kvm_ref.linux.cpuhp_setup import cpuhp_setup_state_nocalls
 from kvm_ref.linux.mutex import mutex_lock
 from kvm_ref.linux.reboot import Reboot
 from kvm_ref.linux.suspend import pm_suspend

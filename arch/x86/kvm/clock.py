@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from kvm_ref.errno import EBUSY, EEXIST, EINVAL, ENOENT
 from kvm_ref.kernel import Kernel, Resource, Statics
-from kvm_ref.linux.cpu import cpuhp_setup_state
 from kvm_ref.linux.cpuhotplug import CPUHP_AP_X86_KVM_CLK_ONLINE
+from kvm_ref.linux.cpuhp_setup import cpuhp_setup_state
 from kvm_ref.linux.notifier import (
     notifier_block,
     notifier_chain_register,

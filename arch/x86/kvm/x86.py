@@ -40,8 +40,8 @@ from arch.x86.kvm.user_return import (
 )
 from kvm_ref.errno import EEXIST, EIO, ENOMEM, EOPNOTSUPP, Errno, KernelError
 from kvm_ref.kernel import Kernel, Operations, Statics
-from kvm_ref.linux.cpu import cpuhp_remove_state_nocalls
 from kvm_ref.linux.cpuhotplug import CPUHP_AP_X86_KVM_CLK_ONLINE
+from kvm_ref.linux.cpuhp_setup import cpuhp_remove_state_nocalls
 from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
 from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.percpu import alloc_percpu, free_percpu
