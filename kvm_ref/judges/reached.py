@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from kvm_ref.judges.index import ERRORS, Index, indexes
-from kvm_ref.trace import Step, Trace
+from kvm_ref.trace import Event, Step, Trace
 from kvm_ref.vocabulary import Facts, Vocabulary
 
 
@@ -66,7 +66,7 @@ class Reached:
             failed = names & {event[2] for _, event in seen.errors if event[0] == "exit"}
             self._succeeded |= names - failed
             if failed:
-                self._succeeded |= _returned(step, failed)
+                self._succeeded |= _returned(seen.events[counted:], failed)
 
     def merge(self, other: Reached) -> None:
         """Add what another one counted."""
@@ -141,6 +141,6 @@ def _leaving(facts: Facts, line: int) -> list[str]:
     return [way.name for way in ways if any(first <= line <= last for first, last in way.lines)]
 
 
-def _returned(step: Step, functions: set[str]) -> set[str]:
+def _returned(events: Sequence[Event], functions: set[str]) -> set[str]:
     # Those of some functions that returned without an error.
-    return {e[2] for e in step.events or () if e[2] in functions and e[0] == "exit" and e[4] not in ERRORS}
+    return {e[2] for e in events if e[2] in functions and e[0] == "exit" and e[4] not in ERRORS}
