@@ -23,9 +23,11 @@ from arch.x86.kvm.vmx import vt_init_ops
 from arch.x86.kvm.x86 import kvm_x86_vendor_exit, kvm_x86_vendor_init
 from kvm_ref import backend as backends
 from kvm_ref.errno import EEXIST
+from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel, KernelBug
 from kvm_ref.scenario import Cpus, Run, Scenario, machine, perform
 from kvm_ref.virt.kvm_main import KvmMain
+from kvm_ref.vocabulary import Vocabulary
 
 VENDOR = {"x86-svm": "svm", "x86-vmx": "vmx"}
 both = pytest.mark.parametrize("backend", VENDOR)
@@ -369,6 +371,37 @@ def test_a_guest_s_value_is_put_back(backend: str) -> None:
     ]
     assert not [w for w in writes(step.events or [], 0) if w[0] == "MSR_TSC_AUX"]
     assert not msrs.registered
+
+
+@both
+def test_the_host_s_values_are_read_one_by_one(backend: str) -> None:
+    """kvm_user_return_msr_cpu_online() in x86.c: rdmsrl_safe() for each slot, in order; VMX has seven (vmx.c)."""
+    syscall = ["MSR_SYSCALL_MASK", "MSR_LSTAR", "MSR_CSTAR", "MSR_EFER"]
+    slots = {
+        "x86-svm": ["MSR_TSC_AUX"],
+        "x86-vmx": [*syscall, "MSR_TSC_AUX", "MSR_STAR", "MSR_IA32_TSX_CTRL"],
+    }
+    run = go(backend, "load")
+    assert calls(events(run), "kvm_user_return_msr_cpu_online") == ["rdmsrl_safe"] * len(slots[backend])
+    asked = [
+        a["msr"]
+        for kind, at, name, a, _ in events(run)
+        if a and (kind, at.cpu, name) == ("enter", 1, "rdmsrl_safe")
+    ]
+    assert asked == slots[backend]
+
+
+def test_a_host_s_value_that_cannot_be_read() -> None:
+    """kvm_user_return_msr_cpu_online() in x86.c does not look at the error: host and curr are 0."""
+    k = kernel("x86-svm")
+    arm(k, [parse("rdmsrl_safe@1")], Vocabulary.of(k.arch))
+    k.registers[0, "MSR_TSC_AUX"] = k.registers[1, "MSR_TSC_AUX"] = 7
+    step, _ = perform(k, "load")
+    assert step.results == [0]
+    percpu = k[UserReturn].user_return_msrs
+    assert percpu is not None
+    found = [(m.values["MSR_TSC_AUX"].host, m.values["MSR_TSC_AUX"].curr) for m in percpu.cpu.values() if m]
+    assert found == [(7, 7), (0, 0)]
 
 
 @both
