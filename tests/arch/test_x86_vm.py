@@ -24,6 +24,7 @@ from kvm_ref.judges import judge_all
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.file import close_fd
 from kvm_ref.scenario import Cpus, Run, Scenario, machine, perform, run
+from kvm_ref.trace import Event
 from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.virt.kvm_vm import KvmVm, kvm_dev_ioctl_create_vm
 from kvm_ref.vocabulary import Vocabulary
@@ -87,6 +88,9 @@ def test_create_and_destroy_follow_the_c(name: str) -> None:
     assert calls(gone, "kvm_arch_sync_events") == ["cancel_delayed_work_sync"] * 2
     assert calls(gone, "kvm_arch_pre_destroy_vm") == ["kvm_mmu_pre_destroy_vm"]
     assert calls(gone, "kvm_arch_destroy_vm") == [
+        "__x86_set_memory_region",
+        "__x86_set_memory_region",
+        "__x86_set_memory_region",
         f"{vendor}_vm_destroy",
         "kvfree",  # apic_map
         "kfree",  # pmu_event_filter
@@ -98,6 +102,38 @@ def test_create_and_destroy_follow_the_c(name: str) -> None:
     assert calls(gone, "kvm_arch_free_vm") == ["kfree", "kvfree"]
     assert kept(done) == []
     assert blamed(done) == []
+
+
+def destroyed(events: list[Event]) -> list[tuple[str, object]]:
+    """What kvm_arch_destroy_vm() does with the memory slots of KVM's own, in order: the lock, and which slot."""
+    return [
+        (kind, (a or {}).get("id"))
+        for kind, _, name, a, _ in events
+        if name == "slots_lock" or (kind, name) == ("enter", "__x86_set_memory_region")
+    ]
+
+
+# KVM_USER_MEM_SLOTS is 0x7fff - 3: APIC_ACCESS_PAGE, IDENTITY_PAGETABLE, TSS_PRIVATE_MEMSLOT (asm/vmx.h).
+SLOTS = [("lock", None), ("enter", 32765), ("enter", 32766), ("enter", 32764), ("unlock", None)]
+
+
+@BOTH
+def test_slots_of_kvm_s_own_go_under_their_lock(name: str) -> None:
+    """kvm_arch_destroy_vm() in x86.c: three slots under slots_lock, also on kvm_create_vm()'s error path."""
+    done = go(name, "load", *GONE)
+    assert destroyed(events(done, 2)) == SLOTS
+    done = go(name, "load", "create-vm", fail="mmu_notifier_register")
+    assert destroyed(events(done, 1)) == SLOTS
+
+
+def test_slots_stay_where_another_process_gives_the_vm_up() -> None:
+    """kvm_arch_destroy_vm() in x86.c: current->mm is not kvm->mm, so no lock and no slot."""
+    k = loaded("x86-svm")
+    fd = create(k)
+    k.record()
+    k.run_on("another", 1, close_fd, fd)
+    assert destroyed(k.events) == []
+    assert calls(k.events, "kvm_arch_destroy_vm")[0] == "svm_vm_destroy"
 
 
 @BOTH
