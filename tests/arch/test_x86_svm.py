@@ -90,6 +90,7 @@ def test_a_failed_kvm_init() -> None:
 @pytest.mark.parametrize(
     ("fault", "line"),
     [
+        ("cpu_data", ["kvm_amd: CPU 0 isn't AMD or Hygon"]),
         ("cpu_has", ["kvm_amd: SVM not supported by CPU 0"]),
         ("cc_platform_has", ["kvm_amd: KVM is unsupported when running as an SEV guest"]),
         ("__kvm_is_svm_supported", []),
@@ -104,7 +105,16 @@ def test_no_svm(fault: str, line: list[str]) -> None:
     assert run.trace.log == line
 
 
-@pytest.mark.parametrize("fault", ["cpu_has@1", "cc_platform_has@1", "svm_check_processor_compat@1"])
+def test_what_is_asked_of_a_cpu() -> None:
+    """__kvm_is_svm_supported() in svm.c: who made it, whether it has SVM, whether it is a guest's."""
+    run = svm("load")
+    assert calls(events(run), "__kvm_is_svm_supported") == ["cpu_data", "cpu_has", "cc_platform_has"]
+    assert calls(events(svm("load", fail="cpu_data")), "__kvm_is_svm_supported") == ["cpu_data"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["cpu_data@1", "cpu_has@1", "cc_platform_has@1", "svm_check_processor_compat@1"]
+)
 def test_one_cpu_without_svm(fault: str) -> None:
     """svm_check_processor_compat() gives -EIO, asked on each CPU by IPI: out_unwind_ops."""
     run = svm("load", fail=fault)

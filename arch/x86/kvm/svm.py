@@ -7,8 +7,11 @@ from arch.x86.kernel.msr import (
     EFER_SVME,
     MSR_EFER,
     MSR_TSC_AUX,
+    X86_VENDOR_AMD,
+    X86_VENDOR_HYGON,
     boot_cpu_has,
     cc_platform_has,
+    cpu_data,
     cpu_has,
     rdmsrl,
     wrmsrl,
@@ -44,6 +47,10 @@ PAGE_SIZE = 0x1000
 @kernel_function(fails=False)
 def __kvm_is_svm_supported(k: Kernel) -> bool:
     """Say whether the CPU that runs has SVM."""
+    if cpu_data(k, k.cpu) not in (X86_VENDOR_AMD, X86_VENDOR_HYGON):
+        pr_err(k, f"kvm_amd: CPU {k.cpu} isn't AMD or Hygon")
+        return False
+
     if not cpu_has(k, "X86_FEATURE_SVM"):
         pr_err(k, f"kvm_amd: SVM not supported by CPU {k.cpu}")
         return False
