@@ -33,7 +33,7 @@ class Backend:
         packages: required; the modules or packages that hold its functions, for the vocabulary.
         modules: required; its kernel modules, each after those it depends on.
         features: what its CPUs have, with the default of each; a user may set them.
-        reset: what a register holds before KVM writes it, where that is not 0.
+        reset: what a register holds before KVM writes it, where that is not 0 and does not depend on features.
         config: Kconfig options without ``CONFIG_`` that its kernels set, of those that matter here.
         kvm_arch_enable_virtualization_cpu, kvm_arch_disable_virtualization_cpu: required where
             "KVM_GENERIC_HARDWARE_ENABLING" is set (include/linux/kvm_host.h).
@@ -78,6 +78,10 @@ class Backend:
     arch_suspend_possible: ClassVar[bool] = True
     kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)
     kvm_vcpu_stats_desc: ClassVar[tuple[str, ...]] = ("halt_successful_poll",)
+
+    def at_reset(self, features: Mapping[str, bool]) -> Mapping[str, int]:
+        """Return what registers hold before KVM writes them, on CPUs with these features."""
+        return self.reset
 
     def foreign_on(self, k: Kernel) -> None:
         """Let another hypervisor take the CPU that runs.

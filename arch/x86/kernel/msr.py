@@ -30,6 +30,14 @@ def rdmsrl_safe(k: Kernel, msr: str, p: list[int]) -> None:
 
 
 @kernel_function(fails=EIO, args=("msr",))
+def rdmsr_safe(k: Kernel, msr: str, low: list[int], high: list[int]) -> None:
+    """Read a model-specific register into two halves; -EIO, and 0 in both, if the CPU does not have it."""
+    val = k.read(msr)
+    low[0] = val & 0xFFFFFFFF
+    high[0] = val >> 32
+
+
+@kernel_function(fails=EIO, args=("msr",))
 def wrmsrl_safe(k: Kernel, msr: str, value: int) -> None:
     """Write a model-specific register; -EIO if the CPU refuses."""
     k.write(msr, value)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from arch.x86.kernel.msr import CR4, EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT, X86_CR4_VMXE
+from arch.x86.kernel.msr import CR4, EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT, MSR_IA32_FEAT_CTL, X86_CR4_VMXE
 from arch.x86.kvm import nested, svm, vm, vmx, vmx_data, vmx_setup, x86
 from arch.x86.kvm.svm_data import Svm
 from kvm_ref.backend import Backend
@@ -20,6 +20,12 @@ PAT_AT_BOOT = 0x0007040600070406
 CR4_AT_BOOT = 0x3706E0
 # Revision 4, 1024 bytes, write-back.
 VMX_BASIC = 0x00DA040000000004
+EPT_CAP = 0x06334141
+VPID_CAP = 0x0F01
+# Locked by firmware, VMX on.
+FEAT_CTL_AT_BOOT = 0x5
+# SYSCALL, long mode on and in use, NX.
+EFER_AT_BOOT = 0xD01
 
 
 class _X86(Backend):
@@ -65,6 +71,7 @@ class X86Svm(_X86):
     name = "x86-svm"
     summary = "x86 with AMD SVM (kvm.ko, kvm-amd.ko)"
     reset: ClassVar[Mapping[str, int]] = {
+        MSR_EFER: EFER_AT_BOOT,
         MSR_IA32_CR_PAT: PAT_AT_BOOT,
         svm.MSR_AMD64_TSC_RATIO: svm.SVM_TSC_RATIO_DEFAULT,
     }
@@ -113,16 +120,22 @@ class X86Vmx(_X86):
     reset: ClassVar[Mapping[str, int]] = {
         MSR_IA32_CR_PAT: PAT_AT_BOOT,
         CR4: CR4_AT_BOOT,
+        MSR_EFER: EFER_AT_BOOT,
+        MSR_IA32_FEAT_CTL: FEAT_CTL_AT_BOOT,
         vmx_setup.MSR_IA32_VMX_BASIC: VMX_BASIC,
     }
     features: ClassVar[Mapping[str, bool]] = {
         **_X86.features,
         "ept": True,
+        "ept_cap_alone": False,
         "flush_l1d": False,
+        "intel_pt": True,
         "l1tf_bug": False,
         "shadow_vmcs": True,
         "skip_vmentry_l1dflush": False,
         "smt": False,
+        "vmentry_alone": False,
+        "vpid_cap_alone": False,
     }
     modules = (
         KVM,
@@ -134,6 +147,23 @@ class X86Vmx(_X86):
             params=vmx_data.PARAMS + nested.PARAMS,
         ),
     )
+
+    def at_reset(self, features: Mapping[str, bool]) -> Mapping[str, int]:
+        """Return what registers hold, with those of VMX that say which controls may be 1."""
+        entries, exits = (sum(ctrl) for ctrl in zip(*vmx_data.VMCS_ENTRY_EXIT_PAIRS, strict=True))
+        secondary = cap = 0
+        if features["ept"] or features["ept_cap_alone"]:
+            cap |= EPT_CAP
+            secondary |= vmx_data.SECONDARY_EXEC_ENABLE_EPT * (not features["ept_cap_alone"])
+        cap |= VPID_CAP << 32
+        secondary |= vmx_data.SECONDARY_EXEC_ENABLE_VPID * (not features["vpid_cap_alone"])
+        return {
+            **self.reset,
+            vmx_setup.MSR_IA32_VMX_PROCBASED_CTLS2: secondary << 32,
+            vmx_setup.MSR_IA32_VMX_EPT_VPID_CAP: cap,
+            vmx_setup.MSR_IA32_VMX_EXIT_CTLS: exits * (not features["vmentry_alone"]) << 32,
+            vmx_setup.MSR_IA32_VMX_ENTRY_CTLS: entries << 32,
+        }
 
     def foreign_on(self, k: Kernel) -> None:
         """Set CR4.VMXE, unless somebody has."""

@@ -29,7 +29,7 @@ class kvm_vmx(kvm_arch):
 
 
 class VmxVm(Statics):
-    """The flags that pr_warn_once() keeps in the module: the lines that it has logged."""
+    """The flags that pr_warn_once() keeps in the module: what has been logged."""
 
     __slots__ = ("logged",)
     module = "kvm_intel"
@@ -38,11 +38,11 @@ class VmxVm(Statics):
         self.logged: list[str] = []
 
 
-def pr_warn_once(k: Kernel, line: str) -> None:
+def pr_warn_once(k: Kernel, format: str, *args: object) -> None:
     """Log a line at level warning, but once as long as the module is in (include/linux/printk.h)."""
-    if line not in k[VmxVm].logged:
-        k[VmxVm].logged.append(line)
-        pr_warn(k, line)
+    if format not in k[VmxVm].logged:
+        k[VmxVm].logged.append(format)
+        pr_warn(k, format % args)
 
 
 @kernel_function()
