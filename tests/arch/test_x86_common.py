@@ -10,6 +10,7 @@ from bare_machine import errno_of
 from leftovers import changed, events, held, results
 from reading import calls, go, undone, writes
 
+from arch.x86.hyperv.hv_init import HvInit
 from arch.x86.kernel.msr import MSR_IA32_CR_PAT, cr4_clear_bits, cr4_set_bits
 from arch.x86.kernel.reboot import (
     Reboot,
@@ -277,6 +278,24 @@ def test_on_hyperv_the_tsc_may_change(backend: str) -> None:
         "kvm_lapic_exit",
     ]
     assert held(backends.load(backend), run) == []
+    # HYPERV_REENLIGHTENMENT_VECTOR is 0xee, bit 16 is `enabled`; only that is taken back.
+    mine = [[w for w in writes(events(run, step), 0) if w[0].startswith("HV_")] for step in (0, 1)]
+    re_ctrl, emu_ctrl = "HV_X64_MSR_REENLIGHTENMENT_CONTROL", "HV_X64_MSR_TSC_EMULATION_CONTROL"
+    assert mine == [[(re_ctrl, 0x100EE), (emu_ctrl, 1)], [(re_ctrl, 0xEE)]]
+
+
+@both
+def test_hyperv_that_does_not_tell(backend: str) -> None:
+    """set_hv_tscchange_cb() and clear_hv_tscchange_cb() in hyperv/hv_init.c: nothing is written or held."""
+    run = go(backend, "load", "unload", features={"hyperv": True, "hv_reenlightenment": False})
+    assert "Hyper-V: reenlightenment support is unavailable" in run.trace.log
+    assert [w for step in (0, 1) for w in writes(events(run, step), 0) if w[0].startswith("HV_")] == []
+    assert (results(run), held(backends.load(backend), run)) == ([0, 0], [])
+    k = kernel(backend, features={"hyperv": True})
+    k[HvInit].hv_vp_index = None
+    step, _ = perform(k, "load")
+    assert [w for w in writes(step.events or [], 0) if w[0].startswith("HV_")] == []
+    assert k[HvInit].hv_reenlightenment_cb is None
 
 
 MMU_UNWIND = [

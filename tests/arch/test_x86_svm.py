@@ -67,6 +67,7 @@ def test_hardware_setup_and_unsetup_follow_the_c() -> None:
         "alloc_pages",
         "kvm_add_user_return_msr",
         "sev_hardware_setup",
+        "svm_hv_hardware_setup",
         "svm_cpu_init",
         "svm_cpu_init",
     ]
@@ -217,7 +218,9 @@ def test_emergency() -> None:
     assert writes(seen, 1) == [("MSR_VM_HSAVE_PA", 0)]
 
 
-SEV = ["bitmap_zalloc", "bitmap_zalloc", "misc_cg_set_capacity", "sev_platform_init"]
+ASKED = ["boot_cpu_has", "boot_cpu_has"]  # X86_FEATURE_DECODEASSISTS, X86_FEATURE_FLUSHBYASID
+CAPACITY = ["misc_cg_set_capacity", "misc_cg_set_capacity", "cc_platform_has"]
+SEV = [*ASKED, "bitmap_zalloc", "bitmap_zalloc", *CAPACITY, "sev_platform_init"]
 
 
 def test_sev_follows_the_c() -> None:
@@ -239,8 +242,12 @@ def test_sev_follows_the_c() -> None:
 @pytest.mark.parametrize(
     ("fault", "seen", "leaked"),
     [
-        ("bitmap_zalloc", ["bitmap_zalloc", "sev_platform_init"], []),
-        ("bitmap_zalloc#2", ["bitmap_zalloc", "bitmap_zalloc", "bitmap_free", "sev_platform_init"], []),
+        ("bitmap_zalloc", [*ASKED, "bitmap_zalloc", "sev_platform_init"], []),
+        (
+            "bitmap_zalloc#2",
+            [*ASKED, "bitmap_zalloc", "bitmap_zalloc", "bitmap_free", "sev_platform_init"],
+            [],
+        ),
         (
             "sev_platform_init",
             SEV,
@@ -268,9 +275,12 @@ def test_the_first_bitmap_is_forgotten() -> None:
 
 def test_sev_without_capacity() -> None:
     """misc_cg_set_capacity() that fails is a warning in sev_hardware_setup(), nothing in the unsetup."""
-    run = svm("load", "unload", fail="misc_cg_set_capacity misc_cg_set_capacity#2 misc_cg_set_capacity#3")
+    run = svm("load", "unload", fail=" ".join(f"misc_cg_set_capacity#{n}" for n in range(1, 5)))
     warned = [(name, value) for kind, _, name, _, value in events(run) + events(run, 1) if kind == "warn"]
-    assert warned == [("_sev_asids", "misc_cg_set_capacity(MISC_CG_RES_SEV, sev_asid_count)")]
+    assert [text for _, text in warned] == [
+        "misc_cg_set_capacity(MISC_CG_RES_SEV, sev_asid_count)",
+        "misc_cg_set_capacity(MISC_CG_RES_SEV_ES, sev_es_asid_count)",
+    ]
     assert results(run) == [0, 0]
     assert left(run) == []
 

@@ -38,6 +38,18 @@ def rdmsr_safe(k: Kernel, msr: str, low: list[int], high: list[int]) -> None:
 
 
 @kernel_function(fails=EIO, args=("msr",))
+def native_read_msr_safe(k: Kernel, msr: str) -> int:
+    """Return a model-specific register; -EIO, in C by a pointer, if the CPU does not have it."""
+    return k.read(msr)
+
+
+@kernel_function(fails=EIO, args=("msr",))
+def native_write_msr_safe(k: Kernel, msr: str, value: int) -> None:
+    """Write a model-specific register, in C its two halves; -EIO if the CPU refuses."""
+    k.write(msr, value)
+
+
+@kernel_function(fails=EIO, args=("msr",))
 def wrmsrl_safe(k: Kernel, msr: str, value: int) -> None:
     """Write a model-specific register; -EIO if the CPU refuses."""
     k.write(msr, value)
@@ -79,8 +91,8 @@ def this_cpu_has(k: Kernel, feature: str) -> bool:
 
 @kernel_function(fails=True, args=("attr",))
 def cc_platform_has(k: Kernel, attr: str) -> bool:
-    """Say whether this machine is itself a confidential guest (arch/x86/coco/core.c)."""
-    return False
+    """Say whether this machine is a confidential guest, or a host of such (arch/x86/coco/core.c)."""
+    return attr == "CC_ATTR_HOST_SEV_SNP" and k.features["host_sev_snp"]
 
 
 @kernel_function(fails=False, args=("op",))

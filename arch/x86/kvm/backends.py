@@ -12,7 +12,7 @@ from arch.x86.kvm.svm_data import Svm
 from kvm_ref.backend import Backend
 from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.module import Module, Param, module_param_named
+from kvm_ref.linux.module import Module, Param, module_param_named, param_set_int
 from kvm_ref.virt import kvm_main
 
 KVM = Module("kvm", x86.kvm_x86_init, x86.kvm_x86_exit, params=kvm_main.PARAMS)
@@ -29,9 +29,15 @@ EFER_AT_BOOT = 0xD01
 
 
 class _X86(Backend):
-    # "preempt_rt" is the kernel's, not the CPU's; "hyperv" is where the machine runs.
+    # "preempt_rt" is the kernel's, not the CPU's; "hyperv" is where the machine runs,
+    # "hv_reenlightenment" that it is told when it was moved from there.
     packages = ("arch.x86",)
-    features: ClassVar[Mapping[str, bool]] = {"constant_tsc": False, "hyperv": False, "preempt_rt": False}
+    features: ClassVar[Mapping[str, bool]] = {
+        "constant_tsc": False,
+        "hv_reenlightenment": True,
+        "hyperv": False,
+        "preempt_rt": False,
+    }
     config = frozenset(
         {
             "CPUMASK_OFFSTACK",
@@ -78,9 +84,18 @@ class X86Svm(_X86):
     features: ClassVar[Mapping[str, bool]] = {
         **_X86.features,
         "avic": True,
+        "host_sev_snp": False,
+        "lbrv": True,
+        "npt": True,
+        "osvw": True,
         "sev": True,
+        "sev_es": True,
         "srso_bp_spec_reduce": False,
+        "tlb_mmatch_bug": False,
         "tscratemsr": True,
+        "v_vmsave_vmload": True,
+        "vgif": True,
+        "vnmi": True,
     }
     modules = (
         KVM,
@@ -92,7 +107,15 @@ class X86Svm(_X86):
             params=(
                 Param("nested", Svm),
                 Param("avic", Svm),
+                module_param_named("npt", Svm, value="npt_enabled"),
+                *(
+                    Param(name, Svm, set=param_set_int, expects="an int; 0 is no")
+                    for name in ("lbrv", "tsc_scaling", "vgif", "vls")
+                ),
+                Param("vnmi", Svm),
                 module_param_named("sev", Svm, value="sev_enabled"),
+                module_param_named("sev_es", Svm, value="sev_es_enabled"),
+                module_param_named("sev_snp", Svm, value="sev_snp_enabled"),
             ),
         ),
     )
