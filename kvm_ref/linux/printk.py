@@ -15,6 +15,11 @@ def pr_info(k: Kernel, line: str) -> None:
     k.log.append(line)
 
 
+def pr_notice(k: Kernel, line: str) -> None:
+    """Log a line at level notice."""
+    k.log.append(line)
+
+
 def pr_warn(k: Kernel, line: str) -> None:
     """Log a line at level warning."""
     k.log.append(line)

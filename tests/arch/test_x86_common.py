@@ -26,6 +26,7 @@ from kvm_ref import backend as backends
 from kvm_ref.errno import EEXIST
 from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel, KernelBug
+from kvm_ref.linux.syscore_ops import Syscore, register_syscore, syscore
 from kvm_ref.scenario import Cpus, Run, Scenario, machine, perform
 from kvm_ref.virt.kvm_main import KvmMain
 from kvm_ref.vocabulary import Vocabulary
@@ -486,6 +487,62 @@ def test_emergency(backend: str) -> None:
             f"{VENDOR[backend]}_emergency_disable_virtualization_cpu"
         ]
     assert k[KvmMain].kvm_rebooting
+    assert k.arch.after(k) == {{"x86-svm": "svme_cpus", "x86-vmx": "vmxe_cpus"}[backend]: []}
+
+
+ENDS = {
+    "reboot": "native_machine_restart",
+    "poweroff": "native_machine_power_off",
+    "halt": "native_machine_halt",
+    "kexec": "",
+}
+
+
+@both
+@pytest.mark.parametrize("verb", ENDS)
+def test_the_end_stops_the_other_cpus(backend: str, verb: str) -> None:
+    """native_machine_shutdown() in reboot.c: after kvm_shutdown(), sysvec_reboot() in smp.c on each other CPU."""
+    done = go(backend, "load", verb, cpus=3)
+    seen = events(done, 1)
+    entered = [(at.cpu, name) for kind, at, name, _, _ in seen if kind == "enter"]
+    names = [name for _, name in entered]
+    after = entered[names.index("native_machine_shutdown") - (1 if ENDS[verb] else 0) :]
+    emergency = f"{VENDOR[backend]}_emergency_disable_virtualization_cpu"
+    there = ["sysvec_reboot", "cpu_emergency_disable_virtualization", emergency]
+    here = [(0, ENDS[verb])] * bool(ENDS[verb]) + [
+        (0, "native_machine_shutdown"),
+        (0, "native_stop_other_cpus"),
+    ]
+    assert after == [*here, *((cpu, name) for cpu in (1, 2) for name in there)]
+    assert names.index("kvm_shutdown") < names.index("native_machine_shutdown")
+    assert ("reboot: machine restart" in done.trace.log) == (verb == "reboot")
+
+
+@both
+def test_the_end_without_kvm(backend: str) -> None:
+    """cpu_emergency_disable_virtualization() in reboot.c: no callback is there when KVM is not enabled."""
+    seen = events(go(backend, "load=kvm", "reboot"), 1)
+    assert calls(seen, "sysvec_reboot") == ["cpu_emergency_disable_virtualization"]
+    assert calls(seen, "cpu_emergency_disable_virtualization") == []
+
+
+@both
+def test_a_cpu_that_is_enabled_late_is_caught(backend: str) -> None:
+    """A CPU on which virtualization is on after kvm_shutdown() leaves it when it is stopped, whatever faults."""
+    k = kernel(backend)
+    perform(k, "load")
+    register, bit = {"x86-svm": ("MSR_EFER", 1 << 12), "x86-vmx": ("CR4", 1 << 13)}[backend]
+    stop = "svm_asm" if backend == "x86-svm" else "vmxoff"
+    arm(k, [parse(f"{stop}#2@1")], Vocabulary.of(k.arch))
+
+    def late(k: Kernel) -> None:
+        k.registers[1, register] = k.reset[register] | bit
+
+    register_syscore(k, syscore("late", shutdown=late))
+    # Callbacks run last registered first: this one is to come after KVM's.
+    k[Syscore].syscore_list.reverse()
+    step, _ = perform(k, "reboot")
+    assert writes(step.events or [], 1)[-1] == (register, k.reset[register])
     assert k.arch.after(k) == {{"x86-svm": "svme_cpus", "x86-vmx": "vmxe_cpus"}[backend]: []}
 
 

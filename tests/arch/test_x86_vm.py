@@ -113,6 +113,14 @@ def destroyed(events: list[Event]) -> list[tuple[str, object]]:
     ]
 
 
+@BOTH
+def test_translations_go_with_the_memory(name: str) -> None:
+    """kvm_arch_flush_shadow_all() in mmu/mmu.c is kvm_mmu_zap_all(); the MMU notifier's release reaches it."""
+    gone = events(go(name, "load", *GONE), 2)
+    assert calls(gone, "kvm_flush_shadow_all") == ["kvm_arch_flush_shadow_all"]
+    assert calls(gone, "kvm_arch_flush_shadow_all") == ["kvm_mmu_zap_all"]
+
+
 # KVM_USER_MEM_SLOTS is 0x7fff - 3: APIC_ACCESS_PAGE, IDENTITY_PAGETABLE, TSS_PRIVATE_MEMSLOT (asm/vmx.h).
 SLOTS = [("lock", None), ("enter", 32765), ("enter", 32766), ("enter", 32764), ("unlock", None)]
 
