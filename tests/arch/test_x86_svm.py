@@ -219,7 +219,7 @@ def test_emergency() -> None:
 
 
 ASKED = ["boot_cpu_has", "boot_cpu_has"]  # X86_FEATURE_DECODEASSISTS, X86_FEATURE_FLUSHBYASID
-CAPACITY = ["misc_cg_set_capacity", "misc_cg_set_capacity", "cc_platform_has"]
+CAPACITY = ["misc_cg_set_capacity", "misc_cg_set_capacity"]
 SEV = [*ASKED, "bitmap_zalloc", "bitmap_zalloc", *CAPACITY, "sev_platform_init"]
 
 

@@ -181,7 +181,6 @@ def test_a_host_with_snp() -> None:
     """snp_safe_alloc_page_node() in sev.c: of two pages one goes; the firmware says whether SNP is up."""
     run = svm("load", "unload", features=SNP)
     assert calls(events(run), "snp_safe_alloc_page_node") == [
-        "cc_platform_has",
         "alloc_pages_node",
         "split_page",
         "__free_page",
@@ -195,7 +194,7 @@ def test_a_host_with_snp() -> None:
     assert "kvm_amd: SEV-SNP enabled (ASIDs 1 - 99)" in run.trace.log
     assert (results(run), left(run)) == ([0, 0], [])
     run = svm("load", features=SNP, fail="alloc_pages_node#2")
-    assert calls(events(run), "snp_safe_alloc_page_node", 2) == ["cc_platform_has", "alloc_pages_node"]
+    assert calls(events(run), "snp_safe_alloc_page_node", 2) == ["alloc_pages_node"]
     assert (results(run), left(run)) == ([-12], [])
 
 
@@ -224,10 +223,10 @@ def test_avic_on_a_host_with_snp() -> None:
     avic = {"avic": "1"}
     run = svm("load", params=avic, features=SNP)
     assert "kvm_amd: AVIC enabled" in run.trace.log
-    assert calls(events(run), "avic_hardware_setup")[:2] == ["cc_platform_has", "boot_cpu_has"]
+    assert calls(events(run), "avic_hardware_setup")[0] == "boot_cpu_has"
     run = svm("load", params=avic, features=SNP, fail="boot_cpu_has#6")
     assert "kvm_amd: AVIC disabled: missing HvInUseWrAllowed on SNP-enabled system" in run.trace.log
-    assert calls(events(run), "avic_hardware_setup") == ["cc_platform_has", "boot_cpu_has"]
+    assert calls(events(run), "avic_hardware_setup") == ["boot_cpu_has"]
     assert results(run) == [0]
     run = svm("load", params={**avic, "npt": "0"})
     assert calls(events(run), "avic_hardware_setup") == []

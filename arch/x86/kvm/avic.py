@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from arch.x86.kernel.msr import boot_cpu_has, cc_platform_has
+from arch.x86.kernel.msr import boot_cpu_has
 from arch.x86.kvm.svm_data import Svm
 from kvm_ref.kernel import Commit, Kernel, Statics
 from kvm_ref.linux.printk import pr_info, pr_warn
@@ -62,7 +62,8 @@ def avic_hardware_setup(k: Kernel) -> bool:
     if not k.features["avic"]:
         return False
 
-    if cc_platform_has(k, "CC_ATTR_HOST_SEV_SNP") and not boot_cpu_has(k, "X86_FEATURE_HV_INUSE_WR_ALLOWED"):
+    # cc_platform_has(CC_ATTR_HOST_SEV_SNP)
+    if k.features["host_sev_snp"] and not boot_cpu_has(k, "X86_FEATURE_HV_INUSE_WR_ALLOWED"):
         pr_warn(k, "kvm_amd: AVIC disabled: missing HvInUseWrAllowed on SNP-enabled system")
         return False
 

@@ -6,7 +6,7 @@ Without SEV in the CPU, or when setting it up fails, KVM does without it and loa
 
 from __future__ import annotations
 
-from arch.x86.kernel.msr import boot_cpu_has, cc_platform_has
+from arch.x86.kernel.msr import boot_cpu_has
 from arch.x86.kvm.svm_data import Svm, bitmap, svm_cpu_data
 from kvm_ref.errno import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel, Resource
@@ -80,7 +80,8 @@ def sev_do_cmd(k: Kernel, cmd: str) -> None:
 @kernel_function(fails=NULL)
 def snp_safe_alloc_page_node(k: Kernel, what: str) -> pages | None:
     """Allocate a page that a CPU with SEV-SNP may use for its own state: there, one of two."""
-    if not cc_platform_has(k, "CC_ATTR_HOST_SEV_SNP"):
+    # cc_platform_has(CC_ATTR_HOST_SEV_SNP)
+    if not k.features["host_sev_snp"]:
         return alloc_pages_node(k, what)
 
     p = alloc_pages_node(k, what)
@@ -192,7 +193,7 @@ def _sev_asids(k: Kernel) -> tuple[bool, bool, bool]:
         return True, False, False
 
     _capacity(k, "MISC_CG_RES_SEV_ES", g.min_sev_asid - 1, "sev_es_asid_count")
-    return True, True, g.sev_snp_enabled and cc_platform_has(k, "CC_ATTR_HOST_SEV_SNP")
+    return True, True, g.sev_snp_enabled and k.features["host_sev_snp"]
 
 
 def _capacity(k: Kernel, type: str, count: int, variable: str) -> None:
