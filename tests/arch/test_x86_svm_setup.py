@@ -247,6 +247,8 @@ def test_smaller_addresses_without_nested_paging(more: dict[str, Any], smaller: 
 def test_what_a_load_tells() -> None:
     """svm_hardware_setup() in svm.c and sev_hardware_setup() in sev.c, pr_info() by pr_info()."""
     assert svm("load").trace.log == [f"kvm_amd: {line}" for line in TOLD]
+    without = svm("load", params={"enable_pmu": "0"}).trace.log
+    assert without == [f"kvm_amd: {line}" for line in (*TOLD, "PMU virtualization is disabled")]
 
 
 @pytest.mark.parametrize(

@@ -167,11 +167,12 @@ def test_the_second_time_vmxon_faults() -> None:
         ({"params": {"pt_mode": "1"}}, PT_MODE_HOST_GUEST),
         ({"params": {"pt_mode": "0"}}, PT_MODE_SYSTEM),
         ({"params": {"pt_mode": "1", "ept": "0"}}, PT_MODE_SYSTEM),
+        ({"params": {"pt_mode": "1", "enable_pmu": "0"}}, PT_MODE_SYSTEM),
         ({"params": {"pt_mode": "1"}, "features": {"intel_pt": False}}, PT_MODE_SYSTEM),
     ],
 )
 def test_perf_gets_the_handler_of_processor_trace(more: dict[str, Any], mode: int) -> None:
-    """vmx_hardware_setup() sets handle_intel_pt_intr in the mode host-guest, which needs EPT and a CPU that can."""
+    """vmx_hardware_setup() sets handle_intel_pt_intr in the mode host-guest, which needs EPT, PMU and a CPU that can."""
     k = kernel(**more)
     step, _ = perform(k, "load")
     inside = mode == PT_MODE_HOST_GUEST

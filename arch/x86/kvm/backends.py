@@ -16,7 +16,9 @@ from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module, Param, module_param_named, param_set_int
 from kvm_ref.virt import kvm_main
 
-KVM = Module("kvm", x86.kvm_x86_init, x86.kvm_x86_exit, params=kvm_main.PARAMS)
+KVM = Module(
+    "kvm", x86.kvm_x86_init, x86.kvm_x86_exit, params=(*kvm_main.PARAMS, Param("enable_pmu", x86.X86))
+)
 PAT_AT_BOOT = 0x0007040600070406
 CR4_AT_BOOT = 0x3706E0
 # Revision 4, 1024 bytes, write-back.

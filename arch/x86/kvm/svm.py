@@ -283,6 +283,9 @@ def svm_hardware_setup(k: Kernel) -> None:
         g.vnmi = g.vgif and g.vnmi
         _if_supported(k, "vnmi", "vnmi", "Virtual NMI enabled")
 
+        if not k[X86].enable_pmu:
+            pr_info(k, "kvm_amd: PMU virtualization is disabled")
+
         k[X86].allow_smaller_maxphyaddr = not g.npt_enabled
         return
 

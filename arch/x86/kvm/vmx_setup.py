@@ -270,7 +270,7 @@ def vmx_hardware_setup(k: Kernel) -> None:
 
     if g.pt_mode not in (PT_MODE_SYSTEM, PT_MODE_HOST_GUEST):
         raise KernelError(EINVAL)
-    if not g.enable_ept or not k.features["intel_pt"]:
+    if not g.enable_ept or not k[X86].enable_pmu or not k.features["intel_pt"]:
         g.pt_mode = PT_MODE_SYSTEM
     # A field of vt_init_ops in C.
     in_guests = g.pt_mode == PT_MODE_HOST_GUEST

@@ -80,8 +80,8 @@ class X86(Statics):
     """The static variables of arch/x86/kvm/x86.c."""
 
     __slots__ = (
-        "allow_smaller_maxphyaddr", "handle_intel_pt_intr", "kvm_x86_ops", "loaded", "vendor_module_lock",
-        "x86_emulator_cache",
+        "allow_smaller_maxphyaddr", "enable_pmu", "handle_intel_pt_intr", "kvm_x86_ops", "loaded",
+        "vendor_module_lock", "x86_emulator_cache",
     )  # fmt: skip
     module = "kvm"
 
@@ -91,6 +91,7 @@ class X86(Statics):
         # kvm_x86_ops.enable_virtualization_cpu: cleared first, while the other operations stay.
         self.loaded = False
         self.x86_emulator_cache: kmem_cache | None = None
+        self.enable_pmu = True
         self.allow_smaller_maxphyaddr = False
         # A field of the vendor's init operations, which hardware_setup() sets.
         self.handle_intel_pt_intr: Callable[[Kernel], int] | None = None
