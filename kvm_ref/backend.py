@@ -33,7 +33,7 @@ class Backend:
         packages: required; the modules or packages that hold its functions, for the vocabulary.
         modules: required; its kernel modules, each after those it depends on.
         features: what its CPUs have, with the default of each; a user may set them.
-        reset: what a register holds before KVM writes it, where that is not 0.
+        reset: what a register holds before KVM writes it, where that is not 0 and does not depend on features.
         config: Kconfig options without ``CONFIG_`` that its kernels set, of those that matter here.
         kvm_arch_enable_virtualization_cpu, kvm_arch_disable_virtualization_cpu: required where
             "KVM_GENERIC_HARDWARE_ENABLING" is set (include/linux/kvm_host.h).
@@ -44,6 +44,9 @@ class Backend:
             kvm_arch_create_vm_debugfs, kvm_arch_flush_shadow_all, kvm_arch_pm_notifier,
             kvm_arch_sync_events: optional; None means the function of
             include/linux/kvm_host.h, the weak one, or an empty one.
+        machine_restart, machine_halt, machine_power_off, machine_shutdown: optional; what the architecture
+            does last of all, on the CPU that is left to do it (include/linux/reboot.h); None means nothing
+            that matters here. The last one comes before another kernel is started.
         kvm_arch_nr_memslot_as_ids: how many address spaces a VM has (include/linux/kvm_host.h).
         arch_suspend_possible: the machine can suspend to memory (CONFIG_ARCH_SUSPEND_POSSIBLE).
         kvm_vm_stats_desc, kvm_vcpu_stats_desc: the names of the statistics of a VM and of its
@@ -74,10 +77,18 @@ class Backend:
     kvm_arch_flush_shadow_all: Callable[[Kernel, kvm], None] | None = None
     kvm_arch_pm_notifier: Callable[[Kernel, kvm, PmEvent], None] | None = None
     kvm_arch_sync_events: Callable[[Kernel, kvm], None] | None = None
+    machine_restart: Callable[[Kernel], None] | None = None
+    machine_halt: Callable[[Kernel], None] | None = None
+    machine_power_off: Callable[[Kernel], None] | None = None
+    machine_shutdown: Callable[[Kernel], None] | None = None
     kvm_arch_nr_memslot_as_ids: ClassVar[int] = 1
     arch_suspend_possible: ClassVar[bool] = True
     kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)
     kvm_vcpu_stats_desc: ClassVar[tuple[str, ...]] = ("halt_successful_poll",)
+
+    def at_reset(self, features: Mapping[str, bool]) -> Mapping[str, int]:
+        """Return what registers hold before KVM writes them, on CPUs with these features."""
+        return self.reset
 
     def foreign_on(self, k: Kernel) -> None:
         """Let another hypervisor take the CPU that runs.

@@ -168,6 +168,7 @@ class Kernel:
         self.settings = {**(cmdline or {}), **{c.hash: c.title for c in commits}}
         self.asked: dict[str, str | None] = {}
         self.features = {**backend.features, **(features or {})}
+        self.reset = backend.at_reset(self.features)
         self.system_state = SystemState.SYSTEM_RUNNING
         self.events: list[Event] = []
         self.log: list[str] = []
@@ -175,7 +176,6 @@ class Kernel:
         self.cpu = self.at.cpu
         self.armed: dict[str, Armed] | None = None
         self.registers: dict[tuple[int, str], int] = {}
-        self.reset = backend.reset
         # The names behind the ids that are in use; of names with more than one id the highest number
         # that was given, and those that are free again.
         self.live: dict[str | int, str] = {}

@@ -52,6 +52,16 @@ def get_zeroed_page(k: Kernel, what: str) -> pages | None:
     return pages(k.new(what))
 
 
+@kernel_function(acquires="pages")
+def split_page(k: Kernel, page: pages) -> pages:
+    """Make two pages that lie together two that are freed one by one (mm/page_alloc.c).
+
+    Returns:
+        The second one, where the C returns nothing; `page` is the first.
+    """
+    return pages(k.new(f"{page.id}+1"))
+
+
 @kernel_function(releases="pages")
 def __free_pages(k: Kernel, page: pages | None) -> None:
     """Free 2**order pages (mm/page_alloc.c)."""

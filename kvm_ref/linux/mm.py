@@ -13,6 +13,11 @@ def put_page(k: Kernel, page: pages) -> None:
     """Drop the last reference to a page, which frees it."""
 
 
+def current_mm(k: Kernel) -> str:
+    """Return the memory description of the present task's process, by its name: ``current->mm``."""
+    return k.at.task
+
+
 @kernel_function(acquires="mm", obj="mm")
 def mmgrab(k: Kernel, mm: str) -> None:
     """Keep the memory description of a process (include/linux/sched/mm.h)."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from kvm_ref.kernel import Kernel, KernelBug
@@ -11,6 +12,11 @@ from kvm_ref.kernel import Kernel, KernelBug
 
 def pr_info(k: Kernel, line: str) -> None:
     """Log a line at level info."""
+    k.log.append(line)
+
+
+def pr_notice(k: Kernel, line: str) -> None:
+    """Log a line at level notice."""
     k.log.append(line)
 
 
@@ -45,6 +51,21 @@ def WARN_ON_ONCE(k: Kernel, condition: object, text: str) -> bool:
         if place not in k.warned:
             k.warned.add(place)
             _warn(k, function, text)
+    return bool(condition)
+
+
+def WARN_ONCE(k: Kernel, condition: object, format: str, *args: Callable[[], object]) -> bool:
+    """Warn in words the first time that `condition` holds at this place, and return whether it does.
+
+    The macro's arguments are only worked out when it warns.
+    """
+    if condition:
+        frame = sys._getframe(1)
+        function = frame.f_code.co_name
+        place = (frame.f_globals["__name__"], function, format)
+        if place not in k.warned:
+            k.warned.add(place)
+            _warn(k, function, format % tuple([work_out() for work_out in args]))
     return bool(condition)
 
 

@@ -57,9 +57,12 @@ def run_there(k: Kernel, cpu: int, function: Callable[[Kernel], object]) -> None
         k.run_on(k.at.task, cpu, function)
 
 
-def _stop(why: str) -> NoReturn:
-    # machine_restart() and its like: what the firmware does from here on is not modelled.
-    raise MachineStopped(why)
+def _stop(k: Kernel, cpu: int, name: str, last: str = "") -> NoReturn:
+    # machine_restart() and its like, as the architecture has it; then the firmware does the rest.
+    machine = getattr(k.arch, name)
+    if machine:
+        run_there(k, cpu, machine)
+    raise MachineStopped(last or name)
 
 
 def kernel_restart_prepare(k: Kernel) -> None:
@@ -92,7 +95,7 @@ def kernel_restart(k: Kernel) -> None:
     cpu = migrate_to_reboot_cpu(k)
     run_there(k, cpu, syscore_shutdown)
     pr_err(k, "reboot: Restarting system")
-    _stop("machine_restart")
+    _stop(k, cpu, "machine_restart")
 
 
 @kernel_function()
@@ -109,7 +112,7 @@ def kernel_halt(k: Kernel) -> None:
         pr_err(k, "reboot: Power off not available: System halted instead")
     else:
         pr_err(k, "reboot: System halted")
-    _stop("machine_halt")
+    _stop(k, cpu, "machine_halt")
 
 
 @kernel_function()
@@ -123,7 +126,7 @@ def kernel_power_off(k: Kernel) -> None:
     cpu = migrate_to_reboot_cpu(k)
     run_there(k, cpu, syscore_shutdown)
     pr_err(k, "reboot: Power down")
-    _stop("machine_power_off")
+    _stop(k, cpu, "machine_power_off")
 
 
 @kernel_function(fails=(EBUSY, EINVAL))
@@ -149,10 +152,10 @@ def kernel_kexec(k: Kernel) -> None:
         cpu = migrate_to_reboot_cpu(k)
         run_there(k, cpu, syscore_shutdown)
 
-        # Architectures take the other CPUs down from here, by hotplug.
+        # There are architectures whose machine_shutdown() takes the other CPUs down by hotplug.
         cpu_hotplug_enable(k)
         pr_err(k, "kexec_core: Starting new kernel")
-        _stop("machine_kexec")
+        _stop(k, cpu, "machine_shutdown", "machine_kexec")
 
     if goto.reached("Unlock"):
         g.kexec_lock = False

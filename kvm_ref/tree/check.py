@@ -228,9 +228,11 @@ def _leaves(code: Code) -> set[int]:
 
 
 def _tells(facts: Facts) -> bool:
-    # A function that only tells something, as boot_cpu_has(): the model asks where it matters.
+    # A function that only tells something, as boot_cpu_has(), or cpu_data() of which a fault leaves 0: the model
+    # asks where it matters.
     plain = not (facts.acquires or facts.releases or facts.uses)
-    return plain and facts.function.__annotations__.get("return") == "bool"
+    returns = facts.function.__annotations__.get("return")
+    return plain and (returns == "bool" or (returns == "int" and facts.fails == (False,)))
 
 
 def _predicates(vocabulary: Mapping[str, Facts]) -> frozenset[str]:

@@ -53,7 +53,7 @@ class kvm:
     __slots__ = (
         "arch", "buses", "coalesced_mmio_ring", "debugfs_dentry", "debugfs_stat_data",
         "debugfs_stat_entries", "id", "irq_routing", "irq_srcu", "lock", "memory", "memslots", "mm",
-        "mmu_notifier", "pm_notifier", "srcu", "users_count",
+        "mmu_notifier", "pm_notifier", "slots_lock", "srcu", "users_count",
     )  # fmt: skip
 
     def __init__(self, memory: kmemory) -> None:
@@ -62,6 +62,7 @@ class kvm:
         self.mm = ""
         self.users_count = 0
         self.lock = Mutex("kvm->lock")
+        self.slots_lock = Mutex("slots_lock")
         self.srcu = srcu_struct(f"{self.id}.srcu")
         self.irq_srcu = srcu_struct(f"{self.id}.irq_srcu")
         self.irq_routing: kmemory | None = None

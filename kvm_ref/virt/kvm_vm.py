@@ -17,7 +17,7 @@ from kvm_ref.linux.file import (
     put_unused_fd,
 )  # fmt: skip
 from kvm_ref.linux.list import list_add, list_del
-from kvm_ref.linux.mm import mmdrop, mmgrab
+from kvm_ref.linux.mm import current_mm, mmdrop, mmgrab
 from kvm_ref.linux.mmu_notifier import mmu_notifier, mmu_notifier_register, mmu_notifier_unregister
 from kvm_ref.linux.mutex import Mutex, guard
 from kvm_ref.linux.notifier import PmEvent, notifier_block, register_pm_notifier, unregister_pm_notifier
@@ -34,9 +34,6 @@ from kvm_ref.virt.kvm_host import kvm, kvm_bus, kvm_memslots
 from kvm_ref.virt.kvm_main import KvmMain, kvm_disable_virtualization, kvm_enable_virtualization
 from kvm_ref.virt.vm_debugfs import kvm_create_vm_debugfs, kvm_destroy_vm_debugfs
 from kvm_ref.vocabulary import kernel_function
-
-# current->mm of the one process that creates VMs.
-MM = "vmm"
 
 
 class KvmVm(Statics):
@@ -137,8 +134,8 @@ def kvm_create_vm(k: Kernel, type: int, fdname: str) -> kvm | ErrPtr:
     if not kvm:
         return ERR_PTR(ENOMEM)
 
-    mmgrab(k, MM)
-    kvm.mm = MM
+    kvm.mm = current_mm(k)
+    mmgrab(k, kvm.mm)
     kvm_eventfd_init(k, kvm)
 
     with ladder(k) as goto:
@@ -211,7 +208,7 @@ def kvm_create_vm(k: Kernel, type: int, fdname: str) -> kvm | ErrPtr:
         cleanup_srcu_struct(k, kvm.srcu)
     if goto.reached("out_err_no_srcu"):
         (k.arch.kvm_arch_free_vm or kvm_host.kvm_arch_free_vm)(k, kvm)
-        mmdrop(k, MM)
+        mmdrop(k, current_mm(k))
     return ERR_PTR(Errno(goto.error.errno or 0))
 
 

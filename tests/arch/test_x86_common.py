@@ -10,6 +10,7 @@ from bare_machine import errno_of
 from leftovers import changed, events, held, results
 from reading import calls, go, undone, writes
 
+from arch.x86.hyperv.hv_init import HvInit
 from arch.x86.kernel.msr import MSR_IA32_CR_PAT, cr4_clear_bits, cr4_set_bits
 from arch.x86.kernel.reboot import (
     Reboot,
@@ -23,9 +24,12 @@ from arch.x86.kvm.vmx import vt_init_ops
 from arch.x86.kvm.x86 import kvm_x86_vendor_exit, kvm_x86_vendor_init
 from kvm_ref import backend as backends
 from kvm_ref.errno import EEXIST
+from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel, KernelBug
+from kvm_ref.linux.syscore_ops import Syscore, register_syscore, syscore
 from kvm_ref.scenario import Cpus, Run, Scenario, machine, perform
 from kvm_ref.virt.kvm_main import KvmMain
+from kvm_ref.vocabulary import Vocabulary
 
 VENDOR = {"x86-svm": "svm", "x86-vmx": "vmx"}
 both = pytest.mark.parametrize("backend", VENDOR)
@@ -275,6 +279,24 @@ def test_on_hyperv_the_tsc_may_change(backend: str) -> None:
         "kvm_lapic_exit",
     ]
     assert held(backends.load(backend), run) == []
+    # HYPERV_REENLIGHTENMENT_VECTOR is 0xee, bit 16 is `enabled`; only that is taken back.
+    mine = [[w for w in writes(events(run, step), 0) if w[0].startswith("HV_")] for step in (0, 1)]
+    re_ctrl, emu_ctrl = "HV_X64_MSR_REENLIGHTENMENT_CONTROL", "HV_X64_MSR_TSC_EMULATION_CONTROL"
+    assert mine == [[(re_ctrl, 0x100EE), (emu_ctrl, 1)], [(re_ctrl, 0xEE)]]
+
+
+@both
+def test_hyperv_that_does_not_tell(backend: str) -> None:
+    """set_hv_tscchange_cb() and clear_hv_tscchange_cb() in hyperv/hv_init.c: nothing is written or held."""
+    run = go(backend, "load", "unload", features={"hyperv": True, "hv_reenlightenment": False})
+    assert "Hyper-V: reenlightenment support is unavailable" in run.trace.log
+    assert [w for step in (0, 1) for w in writes(events(run, step), 0) if w[0].startswith("HV_")] == []
+    assert (results(run), held(backends.load(backend), run)) == ([0, 0], [])
+    k = kernel(backend, features={"hyperv": True})
+    k[HvInit].hv_vp_index = None
+    step, _ = perform(k, "load")
+    assert [w for w in writes(step.events or [], 0) if w[0].startswith("HV_")] == []
+    assert k[HvInit].hv_reenlightenment_cb is None
 
 
 MMU_UNWIND = [
@@ -372,6 +394,37 @@ def test_a_guest_s_value_is_put_back(backend: str) -> None:
 
 
 @both
+def test_the_host_s_values_are_read_one_by_one(backend: str) -> None:
+    """kvm_user_return_msr_cpu_online() in x86.c: rdmsrl_safe() for each slot, in order; VMX has seven (vmx.c)."""
+    syscall = ["MSR_SYSCALL_MASK", "MSR_LSTAR", "MSR_CSTAR", "MSR_EFER"]
+    slots = {
+        "x86-svm": ["MSR_TSC_AUX"],
+        "x86-vmx": [*syscall, "MSR_TSC_AUX", "MSR_STAR", "MSR_IA32_TSX_CTRL"],
+    }
+    run = go(backend, "load")
+    assert calls(events(run), "kvm_user_return_msr_cpu_online") == ["rdmsrl_safe"] * len(slots[backend])
+    asked = [
+        a["msr"]
+        for kind, at, name, a, _ in events(run)
+        if a and (kind, at.cpu, name) == ("enter", 1, "rdmsrl_safe")
+    ]
+    assert asked == slots[backend]
+
+
+def test_a_host_s_value_that_cannot_be_read() -> None:
+    """kvm_user_return_msr_cpu_online() in x86.c does not look at the error: host and curr are 0."""
+    k = kernel("x86-svm")
+    arm(k, [parse("rdmsrl_safe@1")], Vocabulary.of(k.arch))
+    k.registers[0, "MSR_TSC_AUX"] = k.registers[1, "MSR_TSC_AUX"] = 7
+    step, _ = perform(k, "load")
+    assert step.results == [0]
+    percpu = k[UserReturn].user_return_msrs
+    assert percpu is not None
+    found = [(m.values["MSR_TSC_AUX"].host, m.values["MSR_TSC_AUX"].curr) for m in percpu.cpu.values() if m]
+    assert found == [(7, 7), (0, 0)]
+
+
+@both
 def test_enabling_a_cpu_follows_the_c(backend: str) -> None:
     """kvm_arch_enable_virtualization_cpu() in x86.c: the host's registers, the check, then the vendor."""
     run = go(backend, "load")
@@ -434,6 +487,62 @@ def test_emergency(backend: str) -> None:
             f"{VENDOR[backend]}_emergency_disable_virtualization_cpu"
         ]
     assert k[KvmMain].kvm_rebooting
+    assert k.arch.after(k) == {{"x86-svm": "svme_cpus", "x86-vmx": "vmxe_cpus"}[backend]: []}
+
+
+ENDS = {
+    "reboot": "native_machine_restart",
+    "poweroff": "native_machine_power_off",
+    "halt": "native_machine_halt",
+    "kexec": "",
+}
+
+
+@both
+@pytest.mark.parametrize("verb", ENDS)
+def test_the_end_stops_the_other_cpus(backend: str, verb: str) -> None:
+    """native_machine_shutdown() in reboot.c: after kvm_shutdown(), sysvec_reboot() in smp.c on each other CPU."""
+    done = go(backend, "load", verb, cpus=3)
+    seen = events(done, 1)
+    entered = [(at.cpu, name) for kind, at, name, _, _ in seen if kind == "enter"]
+    names = [name for _, name in entered]
+    after = entered[names.index("native_machine_shutdown") - (1 if ENDS[verb] else 0) :]
+    emergency = f"{VENDOR[backend]}_emergency_disable_virtualization_cpu"
+    there = ["sysvec_reboot", "cpu_emergency_disable_virtualization", emergency]
+    here = [(0, ENDS[verb])] * bool(ENDS[verb]) + [
+        (0, "native_machine_shutdown"),
+        (0, "native_stop_other_cpus"),
+    ]
+    assert after == [*here, *((cpu, name) for cpu in (1, 2) for name in there)]
+    assert names.index("kvm_shutdown") < names.index("native_machine_shutdown")
+    assert ("reboot: machine restart" in done.trace.log) == (verb == "reboot")
+
+
+@both
+def test_the_end_without_kvm(backend: str) -> None:
+    """cpu_emergency_disable_virtualization() in reboot.c: no callback is there when KVM is not enabled."""
+    seen = events(go(backend, "load=kvm", "reboot"), 1)
+    assert calls(seen, "sysvec_reboot") == ["cpu_emergency_disable_virtualization"]
+    assert calls(seen, "cpu_emergency_disable_virtualization") == []
+
+
+@both
+def test_a_cpu_that_is_enabled_late_is_caught(backend: str) -> None:
+    """A CPU on which virtualization is on after kvm_shutdown() leaves it when it is stopped, whatever faults."""
+    k = kernel(backend)
+    perform(k, "load")
+    register, bit = {"x86-svm": ("MSR_EFER", 1 << 12), "x86-vmx": ("CR4", 1 << 13)}[backend]
+    stop = "svm_asm" if backend == "x86-svm" else "vmxoff"
+    arm(k, [parse(f"{stop}#2@1")], Vocabulary.of(k.arch))
+
+    def late(k: Kernel) -> None:
+        k.registers[1, register] = k.reset[register] | bit
+
+    register_syscore(k, syscore("late", shutdown=late))
+    # Callbacks run last registered first: this one is to come after KVM's.
+    k[Syscore].syscore_list.reverse()
+    step, _ = perform(k, "reboot")
+    assert writes(step.events or [], 1)[-1] == (register, k.reset[register])
     assert k.arch.after(k) == {{"x86-svm": "svme_cpus", "x86-vmx": "vmxe_cpus"}[backend]: []}
 
 

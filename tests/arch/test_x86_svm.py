@@ -19,6 +19,8 @@ from kvm_ref.scenario import Cpus, Run, Scenario, machine, perform
 from kvm_ref.vocabulary import Vocabulary
 
 SVME = 1 << 12
+# SCE, LME, LMA and NX: what a 64-bit kernel sets at boot.
+EFER = 0xD01
 RATIO = 0x0100000000
 GA_LOG = [("ga_log_notifier", "avic_ga_log_notifier")]
 
@@ -65,6 +67,7 @@ def test_hardware_setup_and_unsetup_follow_the_c() -> None:
         "alloc_pages",
         "kvm_add_user_return_msr",
         "sev_hardware_setup",
+        "svm_hv_hardware_setup",
         "svm_cpu_init",
         "svm_cpu_init",
     ]
@@ -90,6 +93,7 @@ def test_a_failed_kvm_init() -> None:
 @pytest.mark.parametrize(
     ("fault", "line"),
     [
+        ("cpu_data", ["kvm_amd: CPU 0 isn't AMD or Hygon"]),
         ("cpu_has", ["kvm_amd: SVM not supported by CPU 0"]),
         ("cc_platform_has", ["kvm_amd: KVM is unsupported when running as an SEV guest"]),
         ("__kvm_is_svm_supported", []),
@@ -104,7 +108,16 @@ def test_no_svm(fault: str, line: list[str]) -> None:
     assert run.trace.log == line
 
 
-@pytest.mark.parametrize("fault", ["cpu_has@1", "cc_platform_has@1", "svm_check_processor_compat@1"])
+def test_what_is_asked_of_a_cpu() -> None:
+    """__kvm_is_svm_supported() in svm.c: who made it, whether it has SVM, whether it is a guest's."""
+    run = svm("load")
+    assert calls(events(run), "__kvm_is_svm_supported") == ["cpu_data", "cpu_has", "cc_platform_has"]
+    assert calls(events(svm("load", fail="cpu_data")), "__kvm_is_svm_supported") == ["cpu_data"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["cpu_data@1", "cpu_has@1", "cc_platform_has@1", "svm_check_processor_compat@1"]
+)
 def test_one_cpu_without_svm(fault: str) -> None:
     """svm_check_processor_compat() gives -EIO, asked on each CPU by IPI: out_unwind_ops."""
     run = svm("load", fail=fault)
@@ -164,8 +177,8 @@ def test_turning_svm_on_and_off() -> None:
     """On: SVME, the save area, the TSC ratio once. Off: the save area, then SVME; the ratio is as it was."""
     run = svm("load", "unload")
     mine = [w for w in writes(events(run), 1) if w[0] != "MSR_TSC_AUX"]
-    assert mine == [("MSR_EFER", SVME), ("MSR_VM_HSAVE_PA", 0x2000), ("MSR_AMD64_TSC_RATIO", RATIO)]
-    assert writes(events(run, 1), 1) == [("MSR_VM_HSAVE_PA", 0), ("MSR_EFER", 0)]
+    assert mine == [("MSR_EFER", EFER | SVME), ("MSR_VM_HSAVE_PA", 0x2000), ("MSR_AMD64_TSC_RATIO", RATIO)]
+    assert writes(events(run, 1), 1) == [("MSR_VM_HSAVE_PA", 0), ("MSR_EFER", EFER)]
     assert changed(run) == {}
 
 
@@ -205,7 +218,9 @@ def test_emergency() -> None:
     assert writes(seen, 1) == [("MSR_VM_HSAVE_PA", 0)]
 
 
-SEV = ["bitmap_zalloc", "bitmap_zalloc", "misc_cg_set_capacity", "sev_platform_init"]
+ASKED = ["boot_cpu_has", "boot_cpu_has"]  # X86_FEATURE_DECODEASSISTS, X86_FEATURE_FLUSHBYASID
+CAPACITY = ["misc_cg_set_capacity", "misc_cg_set_capacity"]
+SEV = [*ASKED, "bitmap_zalloc", "bitmap_zalloc", *CAPACITY, "sev_platform_init"]
 
 
 def test_sev_follows_the_c() -> None:
@@ -227,8 +242,12 @@ def test_sev_follows_the_c() -> None:
 @pytest.mark.parametrize(
     ("fault", "seen", "leaked"),
     [
-        ("bitmap_zalloc", ["bitmap_zalloc", "sev_platform_init"], []),
-        ("bitmap_zalloc#2", ["bitmap_zalloc", "bitmap_zalloc", "bitmap_free", "sev_platform_init"], []),
+        ("bitmap_zalloc", [*ASKED, "bitmap_zalloc", "sev_platform_init"], []),
+        (
+            "bitmap_zalloc#2",
+            [*ASKED, "bitmap_zalloc", "bitmap_zalloc", "bitmap_free", "sev_platform_init"],
+            [],
+        ),
         (
             "sev_platform_init",
             SEV,
@@ -256,9 +275,12 @@ def test_the_first_bitmap_is_forgotten() -> None:
 
 def test_sev_without_capacity() -> None:
     """misc_cg_set_capacity() that fails is a warning in sev_hardware_setup(), nothing in the unsetup."""
-    run = svm("load", "unload", fail="misc_cg_set_capacity misc_cg_set_capacity#2 misc_cg_set_capacity#3")
+    run = svm("load", "unload", fail=" ".join(f"misc_cg_set_capacity#{n}" for n in range(1, 5)))
     warned = [(name, value) for kind, _, name, _, value in events(run) + events(run, 1) if kind == "warn"]
-    assert warned == [("_sev_asids", "misc_cg_set_capacity(MISC_CG_RES_SEV, sev_asid_count)")]
+    assert [text for _, text in warned] == [
+        "misc_cg_set_capacity(MISC_CG_RES_SEV, sev_asid_count)",
+        "misc_cg_set_capacity(MISC_CG_RES_SEV_ES, sev_es_asid_count)",
+    ]
     assert results(run) == [0, 0]
     assert left(run) == []
 

@@ -16,7 +16,6 @@ from reading import calls, go, undone
 from arch.x86.kernel.bugs import Bugs, l1tf_mitigations
 from arch.x86.kvm.backends import X86Svm
 from arch.x86.kvm.svm_vm import SvmVm, avic_vm_init, kvm_svm
-from arch.x86.kvm.vmx_vm import L1TF_MSG_L1D, L1TF_MSG_SMT
 from kvm_ref import backend as backends
 from kvm_ref.errno import KernelError
 from kvm_ref.fault import arm, parse
@@ -24,12 +23,21 @@ from kvm_ref.judges import judge_all
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.file import close_fd
 from kvm_ref.scenario import Cpus, Run, Scenario, machine, perform, run
+from kvm_ref.trace import Event
 from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.virt.kvm_vm import KvmVm, kvm_dev_ioctl_create_vm
 from kvm_ref.vocabulary import Vocabulary
 
 BOTH = pytest.mark.parametrize("name", ["x86-svm", "x86-vmx"])
 AVIC = {"avic": "1"}
+# L1TF_MSG_SMT and L1TF_MSG_L1D (vmx.c), with the module's name.
+SEE = (
+    "See CVE-2018-3646 and https://www.kernel.org/doc/html/latest/admin-guide/hw-vuln/l1tf.html for details."
+)
+L1TF_MSG_SMT = f"kvm_intel: L1TF CPU bug present and SMT on, data leak possible. {SEE}"
+L1TF_MSG_L1D = (
+    f"kvm_intel: L1TF CPU bug present and virtualization mitigation disabled, data leak possible. {SEE}"
+)
 SRSO = {"srso_bp_spec_reduce": True}
 GONE = ["create-vm", "close-vm"]
 
@@ -87,6 +95,9 @@ def test_create_and_destroy_follow_the_c(name: str) -> None:
     assert calls(gone, "kvm_arch_sync_events") == ["cancel_delayed_work_sync"] * 2
     assert calls(gone, "kvm_arch_pre_destroy_vm") == ["kvm_mmu_pre_destroy_vm"]
     assert calls(gone, "kvm_arch_destroy_vm") == [
+        "__x86_set_memory_region",
+        "__x86_set_memory_region",
+        "__x86_set_memory_region",
         f"{vendor}_vm_destroy",
         "kvfree",  # apic_map
         "kfree",  # pmu_event_filter
@@ -98,6 +109,46 @@ def test_create_and_destroy_follow_the_c(name: str) -> None:
     assert calls(gone, "kvm_arch_free_vm") == ["kfree", "kvfree"]
     assert kept(done) == []
     assert blamed(done) == []
+
+
+def destroyed(events: list[Event]) -> list[tuple[str, object]]:
+    """What kvm_arch_destroy_vm() does with the memory slots of KVM's own, in order: the lock, and which slot."""
+    return [
+        (kind, (a or {}).get("id"))
+        for kind, _, name, a, _ in events
+        if name == "slots_lock" or (kind, name) == ("enter", "__x86_set_memory_region")
+    ]
+
+
+@BOTH
+def test_translations_go_with_the_memory(name: str) -> None:
+    """kvm_arch_flush_shadow_all() in mmu/mmu.c is kvm_mmu_zap_all(); the MMU notifier's release reaches it."""
+    gone = events(go(name, "load", *GONE), 2)
+    assert calls(gone, "kvm_flush_shadow_all") == ["kvm_arch_flush_shadow_all"]
+    assert calls(gone, "kvm_arch_flush_shadow_all") == ["kvm_mmu_zap_all"]
+
+
+# KVM_USER_MEM_SLOTS is 0x7fff - 3: APIC_ACCESS_PAGE, IDENTITY_PAGETABLE, TSS_PRIVATE_MEMSLOT (asm/vmx.h).
+SLOTS = [("lock", None), ("enter", 32765), ("enter", 32766), ("enter", 32764), ("unlock", None)]
+
+
+@BOTH
+def test_slots_of_kvm_s_own_go_under_their_lock(name: str) -> None:
+    """kvm_arch_destroy_vm() in x86.c: three slots under slots_lock, also on kvm_create_vm()'s error path."""
+    done = go(name, "load", *GONE)
+    assert destroyed(events(done, 2)) == SLOTS
+    done = go(name, "load", "create-vm", fail="mmu_notifier_register")
+    assert destroyed(events(done, 1)) == SLOTS
+
+
+def test_slots_stay_where_another_process_gives_the_vm_up() -> None:
+    """kvm_arch_destroy_vm() in x86.c: current->mm is not kvm->mm, so no lock and no slot."""
+    k = loaded("x86-svm")
+    fd = create(k)
+    k.record()
+    k.run_on("another", 1, close_fd, fd)
+    assert destroyed(k.events) == []
+    assert calls(k.events, "kvm_arch_destroy_vm")[0] == "svm_vm_destroy"
 
 
 @BOTH

@@ -131,6 +131,7 @@ def test_hardware_setup_and_unsetup_follow_the_c() -> None:
     assert calls(events(run), "vmx_hardware_setup") == [
         "vmx_setup_user_return_msrs",
         "setup_vmcs_config",
+        "nested_vmx_setup_ctls_msrs",
         "nested_vmx_hardware_setup",
         "alloc_kvm_area",
         "kvm_set_posted_intr_wakeup_handler",
@@ -279,7 +280,7 @@ def test_no_area_for_the_second_cpu() -> None:
     assert calls(events(run), "alloc_kvm_area") == ["alloc_vmcs_cpu", "alloc_vmcs_cpu", "free_kvm_area"]
     assert calls(events(run), "free_kvm_area") == ["free_vmcs"] * 3
     assert objects(run, "free_page") == ["vmcs", "NULL", "NULL", "vmx_bitmap", "vmx_bitmap#2"]
-    assert calls(events(run), "vmx_hardware_setup")[3:] == [
+    assert calls(events(run), "vmx_hardware_setup")[4:] == [
         "alloc_kvm_area",
         "nested_vmx_hardware_unsetup",
         "kvm_set_posted_intr_wakeup_handler",
@@ -389,7 +390,7 @@ def test_vmxon_faults() -> None:
         "intel_pt_handle_vmx",
     ]
     assert exits(seen, "vmx_enable_virtualization_cpu") == [0, -14]
-    assert warnings(seen) == [("kvm_cpu_vmxon", "VMXON faulted")]
+    assert warnings(seen) == [("kvm_cpu_vmxon", "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x5")]
     assert writes(seen, 1) == [("CR4", CR4_BOOT | VMXE), ("CR4", CR4_BOOT)]
     assert results(run) == [-5]
     assert left(run) == []

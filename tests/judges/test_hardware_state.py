@@ -42,7 +42,7 @@ def test_a_write_that_is_missing_at_unload() -> None:
     ((step, register, message),) = told(changed(trace, 1, forget))
     assert (step, register) == (1, "register:MSR_EFER@1")
     assert message.startswith(
-        "MSR_EFER of CPU 1 is 0x1000 after unload, but was 0x0 before KVM first wrote it"
+        "MSR_EFER of CPU 1 is 0x1d01 after unload, but was 0xd01 before KVM first wrote it"
     )
     assert "written last in svm_enable_virtualization_cpu < " in message
 

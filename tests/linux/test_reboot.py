@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bare_machine import bare, errno_of
+from bare_machine import Bare, bare, errno_of
 
 from kvm_ref import backend as backends
 from kvm_ref.errno import EBUSY, EINVAL
@@ -58,7 +58,7 @@ def test_the_order_is_that_of_the_real_kernel() -> None:
         ran = [(e[0], e[1].task, e[2]) for e in k.events if e[1].cpu == cpu and e[0] in ("enter", "exit")]
         assert [one for one in ran if one[2] in trace["observed"]] == told
     # The last line is the architecture's.
-    assert k.log == trace["log"][:-1]
+    assert k.log == trace["log"]
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,30 @@ def test_kexec_without_an_image_does_nothing() -> None:
     assert errno_of(lambda: kernel_kexec(k)) == EBUSY
     assert ran == []
     assert k.system_state == SystemState.SYSTEM_RUNNING
+
+
+@pytest.mark.parametrize(
+    ("end", "hook", "last"),
+    [
+        (kernel_restart, "machine_restart", "machine_restart"),
+        (kernel_halt, "machine_halt", "machine_halt"),
+        (kernel_power_off, "machine_power_off", "machine_power_off"),
+        (kernel_kexec, "machine_shutdown", "machine_kexec"),
+    ],
+)
+def test_the_architecture_ends_the_machine(end: Callable[[Kernel], None], hook: str, last: str) -> None:
+    """kernel/reboot.c, kernel/kexec_core.c: after the line in the log, on the CPU that shut the core down."""
+    k, ran = watched(online=(1, 2))
+
+    class Ends(Bare):
+        pass
+
+    def machine(k: Kernel) -> None:
+        ran.append(f"{hook}: {k.at.task}@{k.cpu} after {len(k.log)} line")
+
+    setattr(Ends, hook, staticmethod(machine))
+    k.arch = Ends()
+    with pytest.raises(MachineStopped, match=last):
+        k.run_on("reboot", 2, end)
+    assert ran[0].startswith("reboot@1 in ")
+    assert ran[1:] == [f"{hook}: reboot@1 after 1 line"]

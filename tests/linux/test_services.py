@@ -43,7 +43,7 @@ from kvm_ref.linux.miscdevice import (
 )
 from kvm_ref.linux.mutex import Mutex, guard
 from kvm_ref.linux.percpu import PerCpu, alloc_percpu, free_percpu
-from kvm_ref.linux.printk import WARN_ON, WARN_ON_ONCE
+from kvm_ref.linux.printk import WARN_ON, WARN_ON_ONCE, WARN_ONCE
 from kvm_ref.linux.smp import on_each_cpu, smp_call_function_single
 from kvm_ref.virt.device_ops import kvm_register_device_ops, kvm_unregister_device_ops
 from kvm_ref.vocabulary import Vocabulary
@@ -282,6 +282,19 @@ def test_warn_on_once_warns_once_at_each_place() -> None:
     assert [WARN_ON_ONCE(k, x, "x") for x in (False, True, True)] == [False, True, True]
     assert [WARN_ON(k, x, "x") for x in (True, True)] == [True, True]
     assert [e[0] for e in k.events] == ["warn"] * 3
+
+
+def test_warn_once_works_its_words_out_once() -> None:
+    """WARN_ONCE() (asm-generic/bug.h) evaluates its arguments the first time only, and returns the condition."""
+    k, asked = bare(), []
+
+    def value() -> int:
+        asked.append(True)
+        return 0x2A
+
+    assert [WARN_ONCE(k, x, "it is 0x%x", value) for x in (False, True, True)] == [False, True, True]
+    assert [(e[0], e[4]) for e in k.events] == [("warn", "it is 0x2a")]
+    assert asked == [True]
 
 
 def test_a_static_key_is_on_after_enabling() -> None:

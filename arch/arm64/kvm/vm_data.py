@@ -39,17 +39,15 @@ class vgic_dist:
 class kvm_arch:
     """What arm64 keeps for a VM.
 
-    `slots_lock` is ``kvm->slots_lock``, which only the controller takes here. `supported_cpus` is
-    one mask, under the index 0.
+    `supported_cpus` is one mask, under the index 0.
     """
 
     __slots__ = (
-        "config_lock", "mmu", "nested_mmus", "pmu_filter", "slots_lock", "supported_cpus",
-        "sysreg_masks", "vgic",
+        "config_lock", "mmu", "nested_mmus", "pmu_filter", "supported_cpus", "sysreg_masks",
+        "vgic",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.slots_lock = Mutex("slots_lock")
         self.config_lock = Mutex("arch.config_lock")
         self.supported_cpus: PerCpu[cpumask_var_t | None] = PerCpu(None)
         self.mmu = kvm_s2_mmu()

@@ -19,12 +19,34 @@ EFER_SVME = 1 << 12
 CR4 = "CR4"
 X86_CR4_VMXE = 1 << 13
 CPUID_1_ECX_VMX = 1 << 5
+X86_VENDOR_AMD = 2
+X86_VENDOR_HYGON = 9
 
 
 @kernel_function(fails=EIO, args=("msr",))
 def rdmsrl_safe(k: Kernel, msr: str, p: list[int]) -> None:
     """Read a model-specific register into ``p[0]``; -EIO if the CPU does not have it."""
     p[0] = k.read(msr)
+
+
+@kernel_function(fails=EIO, args=("msr",))
+def rdmsr_safe(k: Kernel, msr: str, low: list[int], high: list[int]) -> None:
+    """Read a model-specific register into two halves; -EIO, and 0 in both, if the CPU does not have it."""
+    val = k.read(msr)
+    low[0] = val & 0xFFFFFFFF
+    high[0] = val >> 32
+
+
+@kernel_function(fails=EIO, args=("msr",))
+def native_read_msr_safe(k: Kernel, msr: str) -> int:
+    """Return a model-specific register; -EIO, in C by a pointer, if the CPU does not have it."""
+    return k.read(msr)
+
+
+@kernel_function(fails=EIO, args=("msr",))
+def native_write_msr_safe(k: Kernel, msr: str, value: int) -> None:
+    """Write a model-specific register, in C its two halves; -EIO if the CPU refuses."""
+    k.write(msr, value)
 
 
 @kernel_function(fails=EIO, args=("msr",))
@@ -41,6 +63,12 @@ def rdmsrl(k: Kernel, msr: str) -> int:
 def wrmsrl(k: Kernel, msr: str, value: int) -> None:
     """Write a model-specific register that is known to exist."""
     k.write(msr, value)
+
+
+@kernel_function(fails=False, args=("cpu",))
+def cpu_data(k: Kernel, cpu: int) -> int:
+    """Return what is known of a CPU (asm/processor.h); of that only who made it, x86_vendor: a fault makes it Intel."""
+    return X86_VENDOR_AMD
 
 
 @kernel_function(fails=False, args=("feature",))

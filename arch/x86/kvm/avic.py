@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from arch.x86.kernel.msr import boot_cpu_has
+from arch.x86.kvm.svm_data import Svm
 from kvm_ref.kernel import Commit, Kernel, Statics
-from kvm_ref.linux.printk import pr_info
+from kvm_ref.linux.printk import pr_info, pr_warn
 from kvm_ref.vocabulary import kernel_function
 
 UNREGISTER_GALOG = Commit(
@@ -54,7 +56,15 @@ def amd_iommu_register_ga_log_notifier(k: Kernel, notifier: ga_log_notifier | No
 @kernel_function(fails=False)
 def avic_hardware_setup(k: Kernel) -> bool:
     """Set AVIC up if the CPU has it."""
+    if not k[Svm].npt_enabled:
+        return False
+
     if not k.features["avic"]:
+        return False
+
+    # cc_platform_has(CC_ATTR_HOST_SEV_SNP)
+    if k.features["host_sev_snp"] and not boot_cpu_has(k, "X86_FEATURE_HV_INUSE_WR_ALLOWED"):
+        pr_warn(k, "kvm_amd: AVIC disabled: missing HvInUseWrAllowed on SNP-enabled system")
         return False
 
     pr_info(k, "kvm_amd: AVIC enabled")

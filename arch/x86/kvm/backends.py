@@ -6,26 +6,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from arch.x86.kernel.msr import CR4, EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT, X86_CR4_VMXE
-from arch.x86.kvm import nested, svm, vm, vmx, vmx_data, vmx_setup, x86
+from arch.x86.kernel import machine
+from arch.x86.kernel.msr import CR4, EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT, MSR_IA32_FEAT_CTL, X86_CR4_VMXE
+from arch.x86.kvm import mmu_vm, nested, svm, vm, vmx, vmx_data, vmx_setup, x86
 from arch.x86.kvm.svm_data import Svm
 from kvm_ref.backend import Backend
 from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.module import Module, Param, module_param_named
+from kvm_ref.linux.module import Module, Param, module_param_named, param_set_int
 from kvm_ref.virt import kvm_main
 
-KVM = Module("kvm", x86.kvm_x86_init, x86.kvm_x86_exit, params=kvm_main.PARAMS)
+KVM = Module(
+    "kvm", x86.kvm_x86_init, x86.kvm_x86_exit, params=(*kvm_main.PARAMS, Param("enable_pmu", x86.X86))
+)
 PAT_AT_BOOT = 0x0007040600070406
 CR4_AT_BOOT = 0x3706E0
 # Revision 4, 1024 bytes, write-back.
 VMX_BASIC = 0x00DA040000000004
+EPT_CAP = 0x06334141
+VPID_CAP = 0x0F01
+# Locked by firmware, VMX on.
+FEAT_CTL_AT_BOOT = 0x5
+# SYSCALL, long mode on and in use, NX.
+EFER_AT_BOOT = 0xD01
 
 
 class _X86(Backend):
-    # "preempt_rt" is the kernel's, not the CPU's; "hyperv" is where the machine runs.
+    # "preempt_rt" is the kernel's, not the CPU's; "hyperv" is where the machine runs,
+    # "hv_reenlightenment" that it is told when it was moved from there.
     packages = ("arch.x86",)
-    features: ClassVar[Mapping[str, bool]] = {"constant_tsc": False, "hyperv": False, "preempt_rt": False}
+    features: ClassVar[Mapping[str, bool]] = {
+        "constant_tsc": False,
+        "hv_reenlightenment": True,
+        "hyperv": False,
+        "preempt_rt": False,
+    }
     config = frozenset(
         {
             "CPUMASK_OFFSTACK",
@@ -53,8 +68,13 @@ class _X86(Backend):
     kvm_arch_post_init_vm = staticmethod(vm.kvm_arch_post_init_vm)
     kvm_arch_pre_destroy_vm = staticmethod(vm.kvm_arch_pre_destroy_vm)
     kvm_arch_create_vm_debugfs = staticmethod(vm.kvm_arch_create_vm_debugfs)
+    kvm_arch_flush_shadow_all = staticmethod(mmu_vm.kvm_arch_flush_shadow_all)
     kvm_arch_pm_notifier = staticmethod(vm.kvm_arch_pm_notifier)
     kvm_arch_sync_events = staticmethod(vm.kvm_arch_sync_events)
+    machine_restart = staticmethod(machine.native_machine_restart)
+    machine_halt = staticmethod(machine.native_machine_halt)
+    machine_power_off = staticmethod(machine.native_machine_power_off)
+    machine_shutdown = staticmethod(machine.native_machine_shutdown)
     # One for system management mode; VMs whose memory is private have none, but they are not in this model.
     kvm_arch_nr_memslot_as_ids = 2
 
@@ -65,15 +85,25 @@ class X86Svm(_X86):
     name = "x86-svm"
     summary = "x86 with AMD SVM (kvm.ko, kvm-amd.ko)"
     reset: ClassVar[Mapping[str, int]] = {
+        MSR_EFER: EFER_AT_BOOT,
         MSR_IA32_CR_PAT: PAT_AT_BOOT,
         svm.MSR_AMD64_TSC_RATIO: svm.SVM_TSC_RATIO_DEFAULT,
     }
     features: ClassVar[Mapping[str, bool]] = {
         **_X86.features,
         "avic": True,
+        "host_sev_snp": False,
+        "lbrv": True,
+        "npt": True,
+        "osvw": True,
         "sev": True,
+        "sev_es": True,
         "srso_bp_spec_reduce": False,
+        "tlb_mmatch_bug": False,
         "tscratemsr": True,
+        "v_vmsave_vmload": True,
+        "vgif": True,
+        "vnmi": True,
     }
     modules = (
         KVM,
@@ -85,7 +115,15 @@ class X86Svm(_X86):
             params=(
                 Param("nested", Svm),
                 Param("avic", Svm),
+                module_param_named("npt", Svm, value="npt_enabled"),
+                *(
+                    Param(name, Svm, set=param_set_int, expects="an int; 0 is no")
+                    for name in ("lbrv", "tsc_scaling", "vgif", "vls")
+                ),
+                Param("vnmi", Svm),
                 module_param_named("sev", Svm, value="sev_enabled"),
+                module_param_named("sev_es", Svm, value="sev_es_enabled"),
+                module_param_named("sev_snp", Svm, value="sev_snp_enabled"),
             ),
         ),
     )
@@ -113,16 +151,22 @@ class X86Vmx(_X86):
     reset: ClassVar[Mapping[str, int]] = {
         MSR_IA32_CR_PAT: PAT_AT_BOOT,
         CR4: CR4_AT_BOOT,
+        MSR_EFER: EFER_AT_BOOT,
+        MSR_IA32_FEAT_CTL: FEAT_CTL_AT_BOOT,
         vmx_setup.MSR_IA32_VMX_BASIC: VMX_BASIC,
     }
     features: ClassVar[Mapping[str, bool]] = {
         **_X86.features,
         "ept": True,
+        "ept_cap_alone": False,
         "flush_l1d": False,
+        "intel_pt": True,
         "l1tf_bug": False,
         "shadow_vmcs": True,
         "skip_vmentry_l1dflush": False,
         "smt": False,
+        "vmentry_alone": False,
+        "vpid_cap_alone": False,
     }
     modules = (
         KVM,
@@ -134,6 +178,23 @@ class X86Vmx(_X86):
             params=vmx_data.PARAMS + nested.PARAMS,
         ),
     )
+
+    def at_reset(self, features: Mapping[str, bool]) -> Mapping[str, int]:
+        """Return what registers hold, with those of VMX that say which controls may be 1."""
+        entries, exits = (sum(ctrl) for ctrl in zip(*vmx_data.VMCS_ENTRY_EXIT_PAIRS, strict=True))
+        secondary = cap = 0
+        if features["ept"] or features["ept_cap_alone"]:
+            cap |= EPT_CAP
+            secondary |= vmx_data.SECONDARY_EXEC_ENABLE_EPT * (not features["ept_cap_alone"])
+        cap |= VPID_CAP << 32
+        secondary |= vmx_data.SECONDARY_EXEC_ENABLE_VPID * (not features["vpid_cap_alone"])
+        return {
+            **self.reset,
+            vmx_setup.MSR_IA32_VMX_PROCBASED_CTLS2: secondary << 32,
+            vmx_setup.MSR_IA32_VMX_EPT_VPID_CAP: cap,
+            vmx_setup.MSR_IA32_VMX_EXIT_CTLS: exits * (not features["vmentry_alone"]) << 32,
+            vmx_setup.MSR_IA32_VMX_ENTRY_CTLS: entries << 32,
+        }
 
     def foreign_on(self, k: Kernel) -> None:
         """Set CR4.VMXE, unless somebody has."""

@@ -6,6 +6,12 @@ from __future__ import annotations
 from kvm_ref.linux.slab import kmemory
 from kvm_ref.linux.srcu import srcu_struct
 
+# Memory slots that KVM makes for itself come after those of user space.
+KVM_USER_MEM_SLOTS = 0x7FFF - 3
+TSS_PRIVATE_MEMSLOT = KVM_USER_MEM_SLOTS
+APIC_ACCESS_PAGE_PRIVATE_MEMSLOT = KVM_USER_MEM_SLOTS + 1
+IDENTITY_PAGETABLE_PRIVATE_MEMSLOT = KVM_USER_MEM_SLOTS + 2
+
 
 class kvm_arch:
     """What every x86 VM has; a vendor's structure for a VM begins with it.

@@ -46,3 +46,14 @@ def kvm_mmu_uninit_vm(k: Kernel, kvm: kvm) -> None:
 @kernel_function()
 def kvm_mmu_pre_destroy_vm(k: Kernel, kvm: kvm) -> None:
     """Stop the thread that takes split huge pages back; only a vCPU that ran has started it."""
+
+
+@kernel_function()
+def kvm_mmu_zap_all(k: Kernel, kvm: kvm) -> None:
+    """Drop a VM's page tables, of which there are none, under mmu_lock, which does not sleep."""
+
+
+@kernel_function()
+def kvm_arch_flush_shadow_all(k: Kernel, kvm: kvm) -> None:
+    """Drop all translations of a VM."""
+    kvm_mmu_zap_all(k, kvm)

@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+from arch.x86.kvm.vmx_data import (
+    VMX_EPT_EXTENT_GLOBAL_BIT,
+    VMX_EPT_PAGE_WALK_4_BIT,
+    VMX_EPTP_WB_BIT,
+    Vmx,
+    vmcs_config,
+)
 from kvm_ref.errno import ENOMEM, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.gfp import __get_free_page, free_page, pages
@@ -25,6 +32,14 @@ class Nested(Statics):
 
 
 PARAMS = (Param("enable_shadow_vmcs", Nested),)
+
+
+@kernel_function()
+def nested_vmx_setup_ctls_msrs(k: Kernel, vmcs_conf: vmcs_config, ept_caps: int) -> None:
+    """Settle what guests that are hypervisors see of VMX; of that, what they may do with EPT."""
+    if k[Vmx].enable_ept:
+        caps = ept_caps & (VMX_EPT_PAGE_WALK_4_BIT | VMX_EPTP_WB_BIT)
+        vmcs_conf.nested_ept_caps = caps | VMX_EPT_EXTENT_GLOBAL_BIT
 
 
 @kernel_function()

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from arch.x86.events.amd import amd_pmu_disable_virt, amd_pmu_enable_virt
 from arch.x86.kernel.msr import (
     EFER_SVME,
     MSR_EFER,
     MSR_TSC_AUX,
+    X86_VENDOR_AMD,
+    X86_VENDOR_HYGON,
     boot_cpu_has,
     cc_platform_has,
+    cpu_data,
     cpu_has,
+    native_read_msr_safe,
+    native_write_msr_safe,
     rdmsrl,
     wrmsrl,
 )
@@ -21,19 +27,24 @@ from arch.x86.kvm.sev import (
     snp_safe_alloc_page_node,
 )
 from arch.x86.kvm.svm_data import Svm, svm_cpu_data
+from arch.x86.kvm.svm_hyperv import svm_hv_hardware_setup
+from arch.x86.kvm.svm_ops import stgi
 from arch.x86.kvm.svm_vm import kvm_svm, svm_vm_destroy, svm_vm_init
 from arch.x86.kvm.user_return import kvm_add_user_return_msr
-from arch.x86.kvm.x86 import kvm_x86_ops, kvm_x86_vendor_exit, kvm_x86_vendor_init
+from arch.x86.kvm.x86 import X86, kvm_x86_ops, kvm_x86_vendor_exit, kvm_x86_vendor_init
 from kvm_ref.errno import EBUSY, EIO, ENOMEM, EOPNOTSUPP, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpumask import for_each_possible_cpu
 from kvm_ref.linux.gfp import __free_page, __free_pages, alloc_pages
 from kvm_ref.linux.printk import pr_err, pr_info
 from kvm_ref.linux.slab import kfree
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.virt.kvm_main import KvmMain, kvm_exit, kvm_init
 from kvm_ref.vocabulary import kernel_function
 
+MSR_AMD64_DC_CFG = "MSR_AMD64_DC_CFG"
+MSR_AMD64_OSVW_ID_LENGTH = "MSR_AMD64_OSVW_ID_LENGTH"
+MSR_AMD64_OSVW_STATUS = "MSR_AMD64_OSVW_STATUS"
 MSR_VM_HSAVE_PA = "MSR_VM_HSAVE_PA"
 MSR_AMD64_TSC_RATIO = "MSR_AMD64_TSC_RATIO"
 SVM_TSC_RATIO_DEFAULT = 0x0100000000
@@ -44,6 +55,10 @@ PAGE_SIZE = 0x1000
 @kernel_function(fails=False)
 def __kvm_is_svm_supported(k: Kernel) -> bool:
     """Say whether the CPU that runs has SVM."""
+    if cpu_data(k, k.cpu) not in (X86_VENDOR_AMD, X86_VENDOR_HYGON):
+        pr_err(k, f"kvm_amd: CPU {k.cpu} isn't AMD or Hygon")
+        return False
+
     if not cpu_has(k, "X86_FEATURE_SVM"):
         pr_err(k, f"kvm_amd: SVM not supported by CPU {k.cpu}")
         return False
@@ -83,6 +98,7 @@ def kvm_cpu_svm_disable(k: Kernel) -> None:
     wrmsrl(k, MSR_VM_HSAVE_PA, 0)
     efer = rdmsrl(k, MSR_EFER)
     if efer & EFER_SVME:
+        stgi(k)
         wrmsrl(k, MSR_EFER, efer & ~EFER_SVME)
 
 
@@ -102,6 +118,42 @@ def svm_disable_virtualization_cpu(k: Kernel) -> None:
 
     kvm_cpu_svm_disable(k)
 
+    amd_pmu_disable_virt(k)
+
+
+def _osvw(k: Kernel) -> None:
+    # Errata that one CPU has, all are taken to have.
+    g = k[Svm]
+    if k.features["osvw"]:
+        try:
+            len = native_read_msr_safe(k, MSR_AMD64_OSVW_ID_LENGTH)
+            status = native_read_msr_safe(k, MSR_AMD64_OSVW_STATUS)
+        except KernelError:
+            g.osvw_status = g.osvw_len = 0
+        else:
+            g.osvw_len = min(g.osvw_len, len)
+            g.osvw_status |= status
+            g.osvw_status &= (1 << g.osvw_len) - 1
+    else:
+        g.osvw_status = g.osvw_len = 0
+
+
+@kernel_function()
+def svm_init_erratum_383(k: Kernel) -> None:
+    """Let this CPU report that its TLB contradicts itself, if it is one with that erratum; nobody takes that back."""
+    if not k.features["tlb_mmatch_bug"]:
+        return
+
+    try:
+        val = native_read_msr_safe(k, MSR_AMD64_DC_CFG)
+    except KernelError:
+        return
+
+    with unchecked:
+        native_write_msr_safe(k, MSR_AMD64_DC_CFG, val | 1 << 47)
+
+    k[Svm].erratum_383_found = True
+
 
 @kernel_function(fails=EBUSY)
 def svm_enable_virtualization_cpu(k: Kernel) -> None:
@@ -119,6 +171,12 @@ def svm_enable_virtualization_cpu(k: Kernel) -> None:
 
     if k.features["tscratemsr"]:
         __svm_write_tsc_multiplier(k, SVM_TSC_RATIO_DEFAULT)
+
+    _osvw(k)
+
+    svm_init_erratum_383(k)
+
+    amd_pmu_enable_virt(k)
 
 
 @kernel_function()
@@ -171,6 +229,16 @@ def svm_hardware_unsetup(k: Kernel) -> None:
     k[Svm].iopm_base = None
 
 
+def _if_supported(k: Kernel, variable: str, feature: str, line: str) -> None:
+    # What is wanted and what the CPU has is told; what it has not is not wanted any more.
+    g = k[Svm]
+    if getattr(g, variable):
+        if not k.features[feature]:
+            setattr(g, variable, False)
+        else:
+            pr_info(k, f"kvm_amd: {line}")
+
+
 @kernel_function(fails=(ENOMEM, EOPNOTSUPP))
 def svm_hardware_setup(k: Kernel) -> None:
     """Allocate what all VMs share, and each possible CPU's part."""
@@ -184,12 +252,22 @@ def svm_hardware_setup(k: Kernel) -> None:
     if not g.iopm_base:
         raise KernelError(ENOMEM)
 
-    if g.tsc_scaling and not k.features["tscratemsr"]:
-        g.tsc_scaling = False
+    _if_supported(k, "tsc_scaling", "tscratemsr", "TSC scaling supported")
 
     g.tsc_aux_uret_slot = kvm_add_user_return_msr(k, MSR_TSC_AUX)
 
+    if g.nested:
+        pr_info(k, "kvm_amd: Nested Virtualization enabled")
+
+    if not k.features["npt"]:
+        g.npt_enabled = False
+    pr_info(k, f"kvm_amd: Nested Paging {'en' if g.npt_enabled else 'dis'}abled")
+
+    _if_supported(k, "lbrv", "lbrv", "LBR virtualization supported")
+
     sev_hardware_setup(k)
+
+    svm_hv_hardware_setup(k)
 
     with ladder(k) as goto:
         with goto("err"):
@@ -197,6 +275,18 @@ def svm_hardware_setup(k: Kernel) -> None:
                 svm_cpu_init(k, cpu)
 
         g.avic = g.avic and avic_hardware_setup(k)
+
+        g.vls = g.vls and g.npt_enabled
+        _if_supported(k, "vls", "v_vmsave_vmload", "Virtual VMLOAD VMSAVE supported")
+        _if_supported(k, "vgif", "vgif", "Virtual GIF supported")
+
+        g.vnmi = g.vgif and g.vnmi
+        _if_supported(k, "vnmi", "vnmi", "Virtual NMI enabled")
+
+        if not k[X86].enable_pmu:
+            pr_info(k, "kvm_amd: PMU virtualization is disabled")
+
+        k[X86].allow_smaller_maxphyaddr = not g.npt_enabled
         return
 
     if goto.reached("err"):

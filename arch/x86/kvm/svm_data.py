@@ -30,8 +30,10 @@ class Svm(Statics):
     """The static variables of arch/x86/kvm/svm/svm.c and sev.c."""
 
     __slots__ = (
-        "avic", "current_tsc_ratio", "iopm_base", "nested", "sev_asid_bitmap", "sev_enabled",
-        "sev_reclaim_asid_bitmap", "svm_data", "tsc_aux_uret_slot", "tsc_scaling",
+        "avic", "current_tsc_ratio", "erratum_383_found", "iopm_base", "lbrv", "max_sev_asid",
+        "min_sev_asid", "nested", "npt_enabled", "osvw_len", "osvw_status", "sev_asid_bitmap",
+        "sev_enabled", "sev_es_enabled", "sev_reclaim_asid_bitmap", "sev_snp_enabled", "svm_data",
+        "tsc_aux_uret_slot", "tsc_scaling", "vgif", "vls", "vnmi",
     )  # fmt: skip
     module = "kvm_amd"
 
@@ -39,7 +41,19 @@ class Svm(Statics):
         self.nested = True
         self.avic = False
         self.tsc_scaling = True
+        self.npt_enabled = True
+        self.lbrv = True
+        self.vls = True
+        self.vgif = True
+        self.vnmi = True
+        self.osvw_len = 4
+        self.osvw_status = 0
+        self.erratum_383_found = False
         self.sev_enabled = True
+        self.sev_es_enabled = True
+        self.sev_snp_enabled = True
+        self.min_sev_asid = 0
+        self.max_sev_asid = 0
         self.sev_asid_bitmap: bitmap | None = None
         self.sev_reclaim_asid_bitmap: bitmap | None = None
         self.svm_data: PerCpu[svm_cpu_data | None] = PerCpu(None)

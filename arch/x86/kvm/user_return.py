@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from arch.x86.kernel.msr import rdmsrl, rdmsrl_safe, wrmsrl, wrmsrl_safe
+from arch.x86.kernel.msr import rdmsrl_safe, wrmsrl, wrmsrl_safe
 from kvm_ref.errno import EIO, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.percpu import percpu_memory
 from kvm_ref.linux.printk import BUG_ON
-from kvm_ref.unwind import ladder
+from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.vocabulary import kernel_function
 
 KVM_MAX_NR_USER_RETURN_MSRS = 16
@@ -84,7 +84,11 @@ def kvm_user_return_msr_cpu_online(k: Kernel) -> None:
     assert g.user_return_msrs is not None
     msrs = g.user_return_msrs.cpu[k.cpu] or kvm_user_return_msrs()
     for msr in g.kvm_uret_msrs_list:
-        msrs.values[msr] = kvm_user_return_msr_values(rdmsrl(k, msr))
+        # A read that faults gives 0.
+        value = [0]
+        with unchecked:
+            rdmsrl_safe(k, msr, value)
+        msrs.values[msr] = kvm_user_return_msr_values(value[0])
     g.user_return_msrs.cpu[k.cpu] = msrs
 
 

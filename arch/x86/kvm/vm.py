@@ -6,12 +6,18 @@ Interrupt controllers, timers, filters and vCPUs come by ioctls on the VM, so th
 
 from __future__ import annotations
 
+from arch.x86.kvm.kvm_host import (
+    APIC_ACCESS_PAGE_PRIVATE_MEMSLOT,
+    IDENTITY_PAGETABLE_PRIVATE_MEMSLOT,
+    TSS_PRIVATE_MEMSLOT,
+)
 from arch.x86.kvm.mmu_vm import kvm_mmu_init_vm, kvm_mmu_pre_destroy_vm, kvm_mmu_uninit_vm
 from arch.x86.kvm.page_track import kvm_page_track_cleanup, kvm_page_track_init
 from arch.x86.kvm.x86 import ops
 from kvm_ref.errno import EINVAL, ENOMEM, EPERM, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.debugfs import debugfs_create_file
+from kvm_ref.linux.mm import current_mm
 from kvm_ref.linux.mutex import mutex_lock, mutex_unlock
 from kvm_ref.linux.notifier import PmEvent
 from kvm_ref.linux.slab import __vmalloc, kfree, kvfree
@@ -103,9 +109,21 @@ def kvm_arch_pre_destroy_vm(k: Kernel, kvm: kvm) -> None:
     kvm_mmu_pre_destroy_vm(k, kvm)
 
 
+@kernel_function(args=("id", "size"))
+def __x86_set_memory_region(k: Kernel, kvm: kvm, id: int, gpa: int, size: int) -> None:
+    """Set up a memory slot of KVM's own, or with size 0 take it down; a VM without vCPUs has none."""
+
+
 @kernel_function()
 def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
     """Undo kvm_arch_init_vm()."""
+    # Only the process that made the VM has mapped memory for the slots.
+    if current_mm(k) == kvm.mm:
+        mutex_lock(k, kvm.slots_lock)
+        __x86_set_memory_region(k, kvm, APIC_ACCESS_PAGE_PRIVATE_MEMSLOT, 0, 0)
+        __x86_set_memory_region(k, kvm, IDENTITY_PAGETABLE_PRIVATE_MEMSLOT, 0, 0)
+        __x86_set_memory_region(k, kvm, TSS_PRIVATE_MEMSLOT, 0, 0)
+        mutex_unlock(k, kvm.slots_lock)
     ops(k).vm_destroy(k, kvm)
     # The map of APICs and the filter of PMU events, which a VM without vCPUs does not have.
     kvfree(k, None)

@@ -35,7 +35,7 @@ from kvm_ref.errno import EBUSY, EFAULT, EIO, EOPNOTSUPP, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpumask import for_each_possible_cpu
 from kvm_ref.linux.gfp import pages
-from kvm_ref.linux.printk import WARN_ON_ONCE
+from kvm_ref.linux.printk import WARN_ONCE
 from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.virt.kvm_main import KvmMain, kvm_exit, kvm_init
 from kvm_ref.vocabulary import kernel_function
@@ -83,10 +83,16 @@ def kvm_cpu_vmxon(k: Kernel, vmxon_pointer: pages | None) -> None:
                 raise KernelError(EFAULT)
         return
 
+    def msr() -> int:
+        val = [0]
+        try:
+            rdmsrl_safe(k, MSR_IA32_FEAT_CTL, val)
+        except KernelError:
+            return 0xDEADBEEF
+        return val[0]
+
     if goto.reached("fault"):
-        with unchecked:
-            rdmsrl_safe(k, MSR_IA32_FEAT_CTL, [0])
-        WARN_ON_ONCE(k, True, "VMXON faulted")
+        WARN_ONCE(k, True, "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%x", msr)
         cr4_clear_bits(k, X86_CR4_VMXE)
 
     raise goto.error

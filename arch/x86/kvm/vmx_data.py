@@ -16,22 +16,65 @@ PT_MODE_SYSTEM = 0
 PT_MODE_HOST_GUEST = 1
 
 
-class vmcs_config:
-    """What a CPU's VMX can do: of the C struct, the part that tells one CPU from another here."""
+SECONDARY_EXEC_ENABLE_EPT = 1 << 1
+SECONDARY_EXEC_ENABLE_VPID = 1 << 5
+VMX_EPT_PAGE_WALK_4_BIT = 1 << 6
+VMX_EPTP_WB_BIT = 1 << 14
+VMX_EPT_EXTENT_GLOBAL_BIT = 1 << 26
+# What is loaded on VM entry, and loaded or cleared on VM exit, or neither.
+VMCS_ENTRY_EXIT_PAIRS = (
+    (1 << 13, 1 << 12),  # LOAD_IA32_PERF_GLOBAL_CTRL
+    (1 << 14, 1 << 19),  # LOAD_IA32_PAT
+    (1 << 15, 1 << 21),  # LOAD_IA32_EFER
+    (1 << 16, 1 << 23),  # LOAD_BNDCFGS, CLEAR_BNDCFGS
+    (1 << 18, 1 << 25),  # LOAD_IA32_RTIT_CTL, CLEAR_IA32_RTIT_CTL
+)
 
-    __slots__ = ("basic",)
+
+class vmcs_config:
+    """What a CPU's VMX can do: of the C struct, the part that tells one CPU from another here.
+
+    `nested_ept_caps` is ``nested.ept_caps``, and of the controls those are here that must fit another.
+    """
+
+    __slots__ = ("basic", "cpu_based_2nd_exec_ctrl", "nested_ept_caps", "vmentry_ctrl", "vmexit_ctrl")
 
     def __init__(self) -> None:
         self.basic = 0
+        self.cpu_based_2nd_exec_ctrl = 0
+        self.vmexit_ctrl = 0
+        self.vmentry_ctrl = 0
+        self.nested_ept_caps = 0
+
+    def memory(self) -> tuple[int, ...]:
+        """Return what memcmp() compares."""
+        return (
+            self.basic,
+            self.cpu_based_2nd_exec_ctrl,
+            self.vmexit_ctrl,
+            self.vmentry_ctrl,
+            self.nested_ept_caps,
+        )
+
+
+class vmx_capability:
+    """What a CPU can do with EPT and with VPIDs (arch/x86/kvm/vmx/capabilities.h)."""
+
+    __slots__ = ("ept", "vpid")
+
+    def __init__(self) -> None:
+        self.ept = 0
+        self.vpid = 0
 
 
 class Vmx(Statics):
     """The static variables of arch/x86/kvm/vmx/vmx.c."""
 
     __slots__ = (
-        "enable_ept", "enlightened_vmcs", "kvm_is_using_evmcs", "loaded_vmcss_on_cpu", "nested",
-        "pt_mode", "vmcs_config", "vmentry_l1d_flush_param", "vmx_l1d_flush_cond",
-        "vmx_l1d_flush_pages", "vmx_l1d_should_flush", "vmxarea", "wakeup_vcpus_on_cpu",
+        "enable_ept", "enlightened_vmcs", "error_on_inconsistent_vmcs_config", "kvm_is_using_evmcs",
+        "loaded_vmcss_on_cpu", "nested", "pt_mode", "vmcs_config", "vmentry_l1d_flush_param",
+        "vmx_capability", "vmx_l1d_flush_cond", "vmx_l1d_flush_pages", "vmx_l1d_should_flush", "vmxarea",
+        "wakeup_vcpus_on_cpu",
     )  # fmt: skip
     module = "kvm_intel"
 
@@ -45,7 +88,9 @@ class Vmx(Statics):
         self.vmx_l1d_flush_cond = static_key("vmx_l1d_flush_cond")
         self.vmx_l1d_flush_pages: pages | None = None
         self.kvm_is_using_evmcs = static_key("__kvm_is_using_evmcs")
+        self.error_on_inconsistent_vmcs_config = True
         self.vmcs_config = vmcs_config()
+        self.vmx_capability = vmx_capability()
         self.vmxarea: PerCpu[pages | None] = PerCpu(None)
         self.loaded_vmcss_on_cpu: dict[int, list[str]] = {}
         self.wakeup_vcpus_on_cpu: dict[int, list[str]] = {}
@@ -67,6 +112,7 @@ PARAMS = (
     Param("nested", Vmx),
     module_param_named("ept", Vmx, value="enable_ept"),
     Param("enlightened_vmcs", Vmx),
+    Param("error_on_inconsistent_vmcs_config", Vmx),
     # Only a kernel with CONFIG_BROKEN has this one.
     Param("pt_mode", Vmx, set=param_set_int, expects="an int: 0 (system) or 1 (host-guest)"),
     module_param_named(

@@ -10,24 +10,49 @@ from arch.x86.kernel.msr import (
     MSR_TSC_AUX,
     boot_cpu_has,
     cpuid_ecx,
+    rdmsr_safe,
     rdmsrl,
     this_cpu_has,
 )
-from arch.x86.kvm.nested import nested_vmx_hardware_setup, nested_vmx_hardware_unsetup
+from arch.x86.kvm.nested import (
+    nested_vmx_hardware_setup,
+    nested_vmx_hardware_unsetup,
+    nested_vmx_setup_ctls_msrs,
+)
 from arch.x86.kvm.user_return import kvm_add_user_return_msr
-from arch.x86.kvm.vmx_data import PT_MODE_HOST_GUEST, PT_MODE_SYSTEM, Vmx, vmcs_config
+from arch.x86.kvm.vmx_data import (
+    PT_MODE_HOST_GUEST,
+    PT_MODE_SYSTEM,
+    SECONDARY_EXEC_ENABLE_EPT,
+    SECONDARY_EXEC_ENABLE_VPID,
+    VMCS_ENTRY_EXIT_PAIRS,
+    VMX_EPT_EXTENT_GLOBAL_BIT,
+    VMX_EPT_PAGE_WALK_4_BIT,
+    VMX_EPTP_WB_BIT,
+    Vmx,
+    vmcs_config,
+    vmx_capability,
+)
+from arch.x86.kvm.vmx_vm import pr_warn_once
+from arch.x86.kvm.x86 import X86
 from kvm_ref.errno import EINVAL, EIO, ENOMEM, EOPNOTSUPP, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpumask import for_each_possible_cpu
 from kvm_ref.linux.gfp import __alloc_pages_node, free_page, pages
 from kvm_ref.linux.printk import pr_err
 from kvm_ref.linux.string import memcmp
+from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import NULL, kernel_function
 
 MSR_IA32_VMX_BASIC = "MSR_IA32_VMX_BASIC"
+MSR_IA32_VMX_EPT_VPID_CAP = "MSR_IA32_VMX_EPT_VPID_CAP"
+MSR_IA32_VMX_PROCBASED_CTLS2 = "MSR_IA32_VMX_PROCBASED_CTLS2"
+MSR_IA32_VMX_EXIT_CTLS = "MSR_IA32_VMX_EXIT_CTLS"
+MSR_IA32_VMX_ENTRY_CTLS = "MSR_IA32_VMX_ENTRY_CTLS"
 VMX_BASIC_32BIT_PHYS_ADDR_ONLY = 1 << 48
 PAGE_SIZE = 4096
 X86_MEMTYPE_WB = 6
+_CAP_ALONE = "CAP should not exist if not support 1-setting enable"
 
 
 @kernel_function(fails=False)
@@ -51,8 +76,20 @@ def kvm_is_vmx_supported(k: Kernel) -> bool:
 
 
 @kernel_function(fails=EIO, args=("msr",))
-def adjust_vmx_controls(k: Kernel, msr: str) -> None:
-    """Choose the controls of one kind; -EIO if the CPU lacks one that KVM cannot do without."""
+def adjust_vmx_controls(k: Kernel, ctl_opt: int, msr: str, result: list[int]) -> None:
+    """Choose the controls of one kind; -EIO if the CPU lacks one that KVM cannot do without.
+
+    Of those that it would like to have, `ctl_opt` are the ones that another register must bear out.
+    """
+    result[0] = ctl_opt & rdmsrl(k, msr) >> 32
+
+
+def cpu_has_vmx_ept(k: Kernel) -> bool:
+    """Say whether the CPU has EPT as KVM wants it (arch/x86/kvm/vmx/capabilities.h)."""
+    g = k[Vmx]
+    wanted = VMX_EPT_PAGE_WALK_4_BIT | VMX_EPTP_WB_BIT | VMX_EPT_EXTENT_GLOBAL_BIT
+    has = g.vmcs_config.cpu_based_2nd_exec_ctrl & SECONDARY_EXEC_ENABLE_EPT
+    return bool(has) and g.vmx_capability.ept & wanted == wanted
 
 
 def vmx_basic_vmcs_size(vmx_basic: int) -> int:
@@ -65,20 +102,55 @@ def vmx_basic_vmcs_mem_type(vmx_basic: int) -> int:
     return vmx_basic >> 50 & 0xF
 
 
+def _controls(k: Kernel, ctl_opt: int, msr: str) -> int:
+    ctl = [0]
+    try:
+        adjust_vmx_controls(k, ctl_opt, msr, ctl)
+    except KernelError:
+        raise KernelError(EIO) from None
+    return ctl[0]
+
+
 @kernel_function(fails=EIO, translates=True)
-def setup_vmcs_config(k: Kernel, vmcs_conf: vmcs_config) -> None:
-    """Find out what VMX on the CPU that runs can do; -EIO if that is too little."""
-    for msr in (
-        "MSR_IA32_VMX_PROCBASED_CTLS",
-        "MSR_IA32_VMX_PROCBASED_CTLS2",
-        "MSR_IA32_VMX_EXIT_CTLS",
-        "MSR_IA32_VMX_PINBASED_CTLS",
-        "MSR_IA32_VMX_ENTRY_CTLS",
-    ):
-        try:
-            adjust_vmx_controls(k, msr)
-        except KernelError:
-            raise KernelError(EIO) from None
+def setup_vmcs_config(k: Kernel, vmcs_conf: vmcs_config, vmx_cap: vmx_capability) -> None:
+    """Find out what VMX on the CPU that runs can do; -EIO if that is too little, or contradicts itself."""
+    error_on_inconsistent_vmcs_config = k[Vmx].error_on_inconsistent_vmcs_config
+
+    _controls(k, 0, "MSR_IA32_VMX_PROCBASED_CTLS")
+    secondary = SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_ENABLE_VPID
+    cpu_based_2nd_exec_control = _controls(k, secondary, MSR_IA32_VMX_PROCBASED_CTLS2)
+
+    ept, vpid = [0], [0]
+    with unchecked:
+        rdmsr_safe(k, MSR_IA32_VMX_EPT_VPID_CAP, ept, vpid)
+    vmx_cap.ept, vmx_cap.vpid = ept[0], vpid[0]
+
+    if not cpu_based_2nd_exec_control & SECONDARY_EXEC_ENABLE_EPT and vmx_cap.ept:
+        pr_warn_once(k, f"kvm_intel: EPT {_CAP_ALONE} EPT VM-execution control")
+        if error_on_inconsistent_vmcs_config:
+            raise KernelError(EIO)
+        vmx_cap.ept = 0
+    if not cpu_based_2nd_exec_control & SECONDARY_EXEC_ENABLE_VPID and vmx_cap.vpid:
+        pr_warn_once(k, f"kvm_intel: VPID {_CAP_ALONE} VPID VM-execution control")
+        if error_on_inconsistent_vmcs_config:
+            raise KernelError(EIO)
+        vmx_cap.vpid = 0
+
+    vmexit_control = _controls(k, sum(x for _, x in VMCS_ENTRY_EXIT_PAIRS), MSR_IA32_VMX_EXIT_CTLS)
+    _controls(k, 0, "MSR_IA32_VMX_PINBASED_CTLS")
+    vmentry_control = _controls(k, sum(n for n, _ in VMCS_ENTRY_EXIT_PAIRS), MSR_IA32_VMX_ENTRY_CTLS)
+
+    for n_ctrl, x_ctrl in VMCS_ENTRY_EXIT_PAIRS:
+        n, x = vmentry_control & n_ctrl, vmexit_control & x_ctrl
+        if (not n) == (not x):
+            continue
+
+        pr_warn_once(k, "kvm_intel: Inconsistent VM-Entry/VM-Exit pair, entry = %x, exit = %x", n, x)
+        if error_on_inconsistent_vmcs_config:
+            raise KernelError(EIO)
+
+        vmentry_control &= ~n_ctrl
+        vmexit_control &= ~x_ctrl
 
     basic_msr = rdmsrl(k, MSR_IA32_VMX_BASIC)
 
@@ -92,22 +164,28 @@ def setup_vmcs_config(k: Kernel, vmcs_conf: vmcs_config) -> None:
         raise KernelError(EIO)
 
     vmcs_conf.basic = basic_msr
+    vmcs_conf.cpu_based_2nd_exec_ctrl = cpu_based_2nd_exec_control
+    vmcs_conf.vmexit_ctrl = vmexit_control
+    vmcs_conf.vmentry_ctrl = vmentry_control
 
 
 @kernel_function(fails=EIO, translates=True)
 def vmx_check_processor_compat(k: Kernel) -> None:
     """Refuse a CPU without VMX, or whose VMX is not that of the CPU that loaded the module."""
     vmcs_conf = vmcs_config()
+    vmx_cap = vmx_capability()
 
     if not __kvm_is_vmx_supported(k):
         raise KernelError(EIO)
 
     try:
-        setup_vmcs_config(k, vmcs_conf)
+        setup_vmcs_config(k, vmcs_conf, vmx_cap)
     except KernelError:
         pr_err(k, f"kvm_intel: Failed to setup VMCS config on CPU {k.cpu}")
         raise KernelError(EIO) from None
-    if memcmp(k, k[Vmx].vmcs_config.basic, vmcs_conf.basic):
+    if k[Vmx].nested:
+        nested_vmx_setup_ctls_msrs(k, vmcs_conf, vmx_cap.ept)
+    if memcmp(k, k[Vmx].vmcs_config.memory(), vmcs_conf.memory()):
         pr_err(k, f"kvm_intel: Inconsistent VMCS config on CPU {k.cpu}")
         raise KernelError(EIO)
 
@@ -144,6 +222,11 @@ def alloc_kvm_area(k: Kernel) -> None:
         k[Vmx].vmxarea[cpu] = vmcs
 
 
+def vmx_handle_intel_pt_intr(k: Kernel) -> int:
+    """Hand an interrupt of Processor Trace to the vCPU that runs; 0, for there is none."""
+    return 0
+
+
 def pi_wakeup_handler(k: Kernel) -> None:
     """Wake the vCPUs that sleep on this CPU and have an interrupt (arch/x86/kvm/vmx/posted_intr.c)."""
 
@@ -173,11 +256,11 @@ def vmx_hardware_setup(k: Kernel) -> None:
     vmx_setup_user_return_msrs(k)
 
     try:
-        setup_vmcs_config(k, g.vmcs_config)
+        setup_vmcs_config(k, g.vmcs_config, g.vmx_capability)
     except KernelError:
         raise KernelError(EIO) from None
 
-    if not k.features["ept"]:
+    if not cpu_has_vmx_ept(k):
         g.enable_ept = False
 
     # Shadow paging needs NX.
@@ -187,8 +270,15 @@ def vmx_hardware_setup(k: Kernel) -> None:
 
     if g.pt_mode not in (PT_MODE_SYSTEM, PT_MODE_HOST_GUEST):
         raise KernelError(EINVAL)
+    if not g.enable_ept or not k[X86].enable_pmu or not k.features["intel_pt"]:
+        g.pt_mode = PT_MODE_SYSTEM
+    # A field of vt_init_ops in C.
+    in_guests = g.pt_mode == PT_MODE_HOST_GUEST
+    k[X86].handle_intel_pt_intr = vmx_handle_intel_pt_intr if in_guests else None
 
     if g.nested:
+        nested_vmx_setup_ctls_msrs(k, g.vmcs_config, g.vmx_capability.ept)
+
         nested_vmx_hardware_setup(k)
 
     r = None

@@ -12,9 +12,13 @@ from kvm_ref.linux.printk import pr_warn
 from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.vocabulary import kernel_function
 
-# In short what the kernel's own lines say at length.
-L1TF_MSG_SMT = "kvm_intel: L1TF (CVE-2018-3646): guests may read host data while SMT is on"
-L1TF_MSG_L1D = "kvm_intel: L1TF (CVE-2018-3646): guests may read host data, the cache is never flushed"
+_L1TF = "kvm_intel: L1TF CPU bug present and"
+_SEE = (
+    "data leak possible. See CVE-2018-3646 and "
+    "https://www.kernel.org/doc/html/latest/admin-guide/hw-vuln/l1tf.html for details."
+)
+L1TF_MSG_SMT = f"{_L1TF} SMT on, {_SEE}"
+L1TF_MSG_L1D = f"{_L1TF} virtualization mitigation disabled, {_SEE}"
 
 
 class kvm_vmx(kvm_arch):
@@ -29,7 +33,7 @@ class kvm_vmx(kvm_arch):
 
 
 class VmxVm(Statics):
-    """The flags that pr_warn_once() keeps in the module: the lines that it has logged."""
+    """The flags that pr_warn_once() keeps in the module: what has been logged."""
 
     __slots__ = ("logged",)
     module = "kvm_intel"
@@ -38,11 +42,11 @@ class VmxVm(Statics):
         self.logged: list[str] = []
 
 
-def pr_warn_once(k: Kernel, line: str) -> None:
+def pr_warn_once(k: Kernel, format: str, *args: object) -> None:
     """Log a line at level warning, but once as long as the module is in (include/linux/printk.h)."""
-    if line not in k[VmxVm].logged:
-        k[VmxVm].logged.append(line)
-        pr_warn(k, line)
+    if format not in k[VmxVm].logged:
+        k[VmxVm].logged.append(format)
+        pr_warn(k, format % args)
 
 
 @kernel_function()

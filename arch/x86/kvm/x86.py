@@ -80,7 +80,8 @@ class X86(Statics):
     """The static variables of arch/x86/kvm/x86.c."""
 
     __slots__ = (
-        "allow_smaller_maxphyaddr", "kvm_x86_ops", "loaded", "vendor_module_lock", "x86_emulator_cache",
+        "allow_smaller_maxphyaddr", "enable_pmu", "handle_intel_pt_intr", "kvm_x86_ops", "loaded",
+        "vendor_module_lock", "x86_emulator_cache",
     )  # fmt: skip
     module = "kvm"
 
@@ -90,7 +91,10 @@ class X86(Statics):
         # kvm_x86_ops.enable_virtualization_cpu: cleared first, while the other operations stay.
         self.loaded = False
         self.x86_emulator_cache: kmem_cache | None = None
+        self.enable_pmu = True
         self.allow_smaller_maxphyaddr = False
+        # A field of the vendor's init operations, which hardware_setup() sets.
+        self.handle_intel_pt_intr: Callable[[Kernel], int] | None = None
 
 
 def ops(k: Kernel) -> kvm_x86_ops:
@@ -242,7 +246,7 @@ def kvm_x86_vendor_init(k: Kernel, init_ops: kvm_x86_ops) -> None:
             if k.features["hyperv"]:
                 set_hv_tscchange_cb(k, kvm_hyperv_tsc_notifier)
 
-            kvm_register_perf_callbacks(k, None)
+            kvm_register_perf_callbacks(k, g.handle_intel_pt_intr)
             return
 
         if goto.reached("out_unwind_ops"):

@@ -31,5 +31,5 @@ def kvm_vgic_dist_destroy(k: Kernel, kvm: kvm) -> None:
 @kernel_function()
 def kvm_vgic_destroy(k: Kernel, kvm: kvm) -> None:
     """Take the controller of a VM apart."""
-    with guard(k, kvm.arch.slots_lock), guard(k, kvm.arch.config_lock):
+    with guard(k, kvm.slots_lock), guard(k, kvm.arch.config_lock):
         kvm_vgic_dist_destroy(k, kvm)
