@@ -16,6 +16,7 @@ from reading import calls, go, undone
 from arch.x86.kernel.bugs import Bugs, l1tf_mitigations
 from arch.x86.kvm.backends import X86Svm
 from arch.x86.kvm.svm_vm import SvmVm, avic_vm_init, kvm_svm
+from arch.x86.kvm.vmx_vm import L1TF_MSG_L1D, L1TF_MSG_SMT
 from kvm_ref import backend as backends
 from kvm_ref.errno import KernelError
 from kvm_ref.fault import arm, parse
@@ -30,14 +31,6 @@ from kvm_ref.vocabulary import Vocabulary
 
 BOTH = pytest.mark.parametrize("name", ["x86-svm", "x86-vmx"])
 AVIC = {"avic": "1"}
-# L1TF_MSG_SMT and L1TF_MSG_L1D (vmx.c), with the module's name.
-SEE = (
-    "See CVE-2018-3646 and https://www.kernel.org/doc/html/latest/admin-guide/hw-vuln/l1tf.html for details."
-)
-L1TF_MSG_SMT = f"kvm_intel: L1TF CPU bug present and SMT on, data leak possible. {SEE}"
-L1TF_MSG_L1D = (
-    f"kvm_intel: L1TF CPU bug present and virtualization mitigation disabled, data leak possible. {SEE}"
-)
 SRSO = {"srso_bp_spec_reduce": True}
 GONE = ["create-vm", "close-vm"]
 

@@ -101,9 +101,6 @@ class X86Svm(_X86):
         "srso_bp_spec_reduce": False,
         "tlb_mmatch_bug": False,
         "tscratemsr": True,
-        "v_vmsave_vmload": True,
-        "vgif": True,
-        "vnmi": True,
     }
     modules = (
         KVM,
@@ -118,9 +115,8 @@ class X86Svm(_X86):
                 module_param_named("npt", Svm, value="npt_enabled"),
                 *(
                     Param(name, Svm, set=param_set_int, expects="an int; 0 is no")
-                    for name in ("lbrv", "tsc_scaling", "vgif", "vls")
+                    for name in ("lbrv", "tsc_scaling")
                 ),
-                Param("vnmi", Svm),
                 module_param_named("sev", Svm, value="sev_enabled"),
                 module_param_named("sev_es", Svm, value="sev_es_enabled"),
                 module_param_named("sev_snp", Svm, value="sev_snp_enabled"),

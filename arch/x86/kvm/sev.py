@@ -11,7 +11,7 @@ from arch.x86.kvm.svm_data import Svm, bitmap, svm_cpu_data
 from kvm_ref.errno import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel, Resource
 from kvm_ref.linux.gfp import __free_page, alloc_pages_node, pages, split_page
-from kvm_ref.linux.printk import WARN_ON_ONCE, WARN_ONCE, pr_err, pr_info
+from kvm_ref.linux.printk import WARN_ON_ONCE, WARN_ONCE, pr_err
 from kvm_ref.linux.slab import kcalloc
 from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.vocabulary import NULL, kernel_function
@@ -134,21 +134,9 @@ def sev_hardware_setup(k: Kernel) -> None:
             if sev_snp_supported:
                 sev_snp_supported = is_sev_snp_initialized(k)
 
-    low, high, last_es = g.min_sev_asid, g.max_sev_asid, (g.min_sev_asid - 1) & UINT_MAX
-    if k.features["sev"]:
-        pr_info(k, f"kvm_amd: SEV {_able(sev_supported)} (ASIDs {low} - {high})")
-    if k.features["sev_es"]:
-        pr_info(k, f"kvm_amd: SEV-ES {_able(sev_es_supported)} (ASIDs {int(low > 1)} - {last_es})")
-    if k.features["host_sev_snp"]:
-        pr_info(k, f"kvm_amd: SEV-SNP {_able(sev_snp_supported)} (ASIDs {int(low > 1)} - {last_es})")
-
     g.sev_enabled = sev_supported
     g.sev_es_enabled = sev_es_supported
     g.sev_snp_enabled = sev_snp_supported
-
-
-def _able(supported: bool) -> str:
-    return "enabled" if supported else "disabled"
 
 
 def _sev_asids(k: Kernel) -> tuple[bool, bool, bool]:

@@ -229,16 +229,6 @@ def svm_hardware_unsetup(k: Kernel) -> None:
     k[Svm].iopm_base = None
 
 
-def _if_supported(k: Kernel, variable: str, feature: str, line: str) -> None:
-    # What is wanted and what the CPU has is told; what it has not is not wanted any more.
-    g = k[Svm]
-    if getattr(g, variable):
-        if not k.features[feature]:
-            setattr(g, variable, False)
-        else:
-            pr_info(k, f"kvm_amd: {line}")
-
-
 @kernel_function(fails=(ENOMEM, EOPNOTSUPP))
 def svm_hardware_setup(k: Kernel) -> None:
     """Allocate what all VMs share, and each possible CPU's part."""
@@ -252,18 +242,16 @@ def svm_hardware_setup(k: Kernel) -> None:
     if not g.iopm_base:
         raise KernelError(ENOMEM)
 
-    _if_supported(k, "tsc_scaling", "tscratemsr", "TSC scaling supported")
+    if not k.features["tscratemsr"]:
+        g.tsc_scaling = False
 
     g.tsc_aux_uret_slot = kvm_add_user_return_msr(k, MSR_TSC_AUX)
 
-    if g.nested:
-        pr_info(k, "kvm_amd: Nested Virtualization enabled")
-
     if not k.features["npt"]:
         g.npt_enabled = False
-    pr_info(k, f"kvm_amd: Nested Paging {'en' if g.npt_enabled else 'dis'}abled")
 
-    _if_supported(k, "lbrv", "lbrv", "LBR virtualization supported")
+    if not k.features["lbrv"]:
+        g.lbrv = False
 
     sev_hardware_setup(k)
 
@@ -275,16 +263,6 @@ def svm_hardware_setup(k: Kernel) -> None:
                 svm_cpu_init(k, cpu)
 
         g.avic = g.avic and avic_hardware_setup(k)
-
-        g.vls = g.vls and g.npt_enabled
-        _if_supported(k, "vls", "v_vmsave_vmload", "Virtual VMLOAD VMSAVE supported")
-        _if_supported(k, "vgif", "vgif", "Virtual GIF supported")
-
-        g.vnmi = g.vgif and g.vnmi
-        _if_supported(k, "vnmi", "vnmi", "Virtual NMI enabled")
-
-        if not k[X86].enable_pmu:
-            pr_info(k, "kvm_amd: PMU virtualization is disabled")
 
         k[X86].allow_smaller_maxphyaddr = not g.npt_enabled
         return

@@ -33,7 +33,7 @@ class Svm(Statics):
         "avic", "current_tsc_ratio", "erratum_383_found", "iopm_base", "lbrv", "max_sev_asid",
         "min_sev_asid", "nested", "npt_enabled", "osvw_len", "osvw_status", "sev_asid_bitmap",
         "sev_enabled", "sev_es_enabled", "sev_reclaim_asid_bitmap", "sev_snp_enabled", "svm_data",
-        "tsc_aux_uret_slot", "tsc_scaling", "vgif", "vls", "vnmi",
+        "tsc_aux_uret_slot", "tsc_scaling",
     )  # fmt: skip
     module = "kvm_amd"
 
@@ -43,9 +43,6 @@ class Svm(Statics):
         self.tsc_scaling = True
         self.npt_enabled = True
         self.lbrv = True
-        self.vls = True
-        self.vgif = True
-        self.vnmi = True
         self.osvw_len = 4
         self.osvw_status = 0
         self.erratum_383_found = False

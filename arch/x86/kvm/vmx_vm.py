@@ -12,13 +12,9 @@ from kvm_ref.linux.printk import pr_warn
 from kvm_ref.virt.kvm_host import kvm
 from kvm_ref.vocabulary import kernel_function
 
-_L1TF = "kvm_intel: L1TF CPU bug present and"
-_SEE = (
-    "data leak possible. See CVE-2018-3646 and "
-    "https://www.kernel.org/doc/html/latest/admin-guide/hw-vuln/l1tf.html for details."
-)
-L1TF_MSG_SMT = f"{_L1TF} SMT on, {_SEE}"
-L1TF_MSG_L1D = f"{_L1TF} virtualization mitigation disabled, {_SEE}"
+# In short what the kernel's own lines say at length.
+L1TF_MSG_SMT = "kvm_intel: L1TF (CVE-2018-3646): guests may read host data while SMT is on"
+L1TF_MSG_L1D = "kvm_intel: L1TF (CVE-2018-3646): guests may read host data, the cache is never flushed"
 
 
 class kvm_vmx(kvm_arch):
