@@ -54,6 +54,7 @@ class Errno(IntEnum):
     EPIPE = 32
     EDOM = 33
     ERANGE = 34
+    ENAMETOOLONG = 36
     ENOSYS = 38
     ENODATA = 61
     EPROTO = 71
@@ -84,6 +85,7 @@ ENFILE: Final = Errno.ENFILE
 EMFILE: Final = Errno.EMFILE
 ENOSPC: Final = Errno.ENOSPC
 ERANGE: Final = Errno.ERANGE
+ENAMETOOLONG: Final = Errno.ENAMETOOLONG
 ENOSYS: Final = Errno.ENOSYS
 EPROBE_DEFER: Final = Errno.EPROBE_DEFER
 EOPNOTSUPP: Final = Errno.EOPNOTSUPP

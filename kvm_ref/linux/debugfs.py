@@ -7,7 +7,7 @@ and hands it on. A directory outlives the module that made it and forgot it, and
 
 from __future__ import annotations
 
-from kvm_ref.errno import EEXIST, ENOMEM, ERR_PTR, ErrPtr
+from kvm_ref.errno import EEXIST, ENAMETOOLONG, ENOMEM, ERR_PTR, ErrPtr
 from kvm_ref.kernel import Kernel, Resource, Statics
 from kvm_ref.linux.printk import pr_err
 from kvm_ref.vocabulary import kernel_function
@@ -85,6 +85,19 @@ def debugfs_lookup(k: Kernel, name: str, parent: dentry | ErrPtr | None) -> dent
 @kernel_function()
 def dput(k: Kernel, dentry: object) -> None:
     """Give up a reference to an entry; they are not counted here (fs/dcache.c)."""
+
+
+@kernel_function(fails=ERR_PTR(ENAMETOOLONG))
+def dentry_path_raw(k: Kernel, dentry: dentry) -> str | ErrPtr:
+    """Return the path of an entry from the root of its filesystem; ERR_PTR(-ENAMETOOLONG) if it is too long.
+
+    Source: fs/d_path.c.
+    """
+    path = ""
+    while dentry.parent is not None:
+        path = f"/{dentry.name}{path}"
+        dentry = dentry.parent
+    return path
 
 
 @kernel_function(fails=ERR_PTR(ENOMEM), args=("name", "parent"))

@@ -7,7 +7,7 @@ functions are in kernel/irq/manage.c.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EBUSY, EINVAL, ENOSYS, KernelError
+from kvm_ref.errno import EBUSY, EINVAL, ENOMEM, ENOSYS, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.printk import WARN_ON
 from kvm_ref.vocabulary import kernel_function
@@ -44,9 +44,20 @@ def irq_get_trigger_type(k: Kernel, irq: int | str) -> int:
     return IRQ_TYPE_NONE
 
 
-@kernel_function(fails=EBUSY, acquires="irq", obj="irq", args=("devname",), symbol="__request_percpu_irq")
+@kernel_function(
+    fails=(EBUSY, EINVAL, ENOMEM),
+    acquires="irq",
+    obj="irq",
+    args=("devname",),
+    symbol="__request_percpu_irq",
+)
 def request_percpu_irq(k: Kernel, irq: int | str, devname: str) -> None:
-    """Take an interrupt for all CPUs, enabled on none; -EBUSY if it is taken."""
+    """Take an interrupt for all CPUs, enabled on none.
+
+    Raises:
+        KernelError: EBUSY, it is taken. In C also EINVAL, it is no interrupt of which each CPU has its
+            own; or ENOMEM.
+    """
     desc = irq_to_desc(k, irq)
     if desc.action is not None:
         raise KernelError(EBUSY)

@@ -53,7 +53,7 @@ class kvm:
     __slots__ = (
         "arch", "buses", "coalesced_mmio_ring", "debugfs_dentry", "debugfs_stat_data",
         "debugfs_stat_entries", "id", "irq_routing", "irq_srcu", "lock", "memory", "memslots", "mm",
-        "mmu_notifier", "pm_notifier", "slots_lock", "srcu", "users_count",
+        "mmu_notifier", "pm_notifier", "slots_lock", "srcu", "users_count", "userspace_pid",
     )  # fmt: skip
 
     def __init__(self, memory: kmemory) -> None:
@@ -61,6 +61,7 @@ class kvm:
         self.id = memory.id
         self.mm = ""
         self.users_count = 0
+        self.userspace_pid = 0
         self.lock = Mutex("kvm->lock")
         self.slots_lock = Mutex("slots_lock")
         self.srcu = srcu_struct(f"{self.id}.srcu")

@@ -6,8 +6,9 @@ Each VM counts as a user of virtualization; the first enables it on every CPU, t
 
 from __future__ import annotations
 
-from kvm_ref.errno import ENOMEM, ERR_PTR, Errno, ErrPtr, KernelError
+from kvm_ref.errno import ENOMEM, ERR_PTR, IS_ERR, Errno, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel, Statics
+from kvm_ref.linux.debugfs import dentry_path_raw
 from kvm_ref.linux.file import (
     anon_inode_getfile,
     fd_install,
@@ -16,14 +17,15 @@ from kvm_ref.linux.file import (
     get_unused_fd_flags,
     put_unused_fd,
 )  # fmt: skip
+from kvm_ref.linux.kobject import KOBJ_CHANGE, add_uevent_var, kobject_uevent_env
 from kvm_ref.linux.list import list_add, list_del
 from kvm_ref.linux.mm import current_mm, mmdrop, mmgrab
-from kvm_ref.linux.mmu_notifier import mmu_notifier, mmu_notifier_register, mmu_notifier_unregister
-from kvm_ref.linux.mutex import Mutex, guard
-from kvm_ref.linux.notifier import PmEvent, notifier_block, register_pm_notifier, unregister_pm_notifier
+from kvm_ref.linux.mmu_notifier import mmu_notifier_unregister
+from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
 from kvm_ref.linux.preempt import preempt_notifier_dec, preempt_notifier_inc
 from kvm_ref.linux.printk import WARN_ON_ONCE
-from kvm_ref.linux.slab import kfree, kzalloc
+from kvm_ref.linux.sched import task_pid_nr
+from kvm_ref.linux.slab import kfree, kmalloc, kzalloc
 from kvm_ref.linux.srcu import cleanup_srcu_struct, init_srcu_struct
 from kvm_ref.unwind import ladder, unchecked
 from kvm_ref.virt import kvm_host
@@ -33,18 +35,30 @@ from kvm_ref.virt.irqchip import kvm_free_irq_routing, kvm_init_irq_routing
 from kvm_ref.virt.kvm_host import kvm, kvm_bus, kvm_memslots
 from kvm_ref.virt.kvm_main import KvmMain, kvm_disable_virtualization, kvm_enable_virtualization
 from kvm_ref.virt.vm_debugfs import kvm_create_vm_debugfs, kvm_destroy_vm_debugfs
+from kvm_ref.virt.vm_notifiers import (
+    kvm_destroy_pm_notifier,
+    kvm_flush_shadow_all,
+    kvm_init_mmu_notifier,
+    kvm_init_pm_notifier,
+)
 from kvm_ref.vocabulary import kernel_function
+
+KVM_EVENT_CREATE_VM = "KVM_EVENT_CREATE_VM"
+KVM_EVENT_DESTROY_VM = "KVM_EVENT_DESTROY_VM"
+ULLONG_MAX = (1 << 64) - 1
 
 
 class KvmVm(Statics):
     """The static variables of virt/kvm/kvm_main.c that have to do with VMs."""
 
-    __slots__ = ("kvm_lock", "vm_list")
+    __slots__ = ("kvm_active_vms", "kvm_createvm_count", "kvm_lock", "vm_list")
     module = "kvm"
 
     def __init__(self) -> None:
         self.kvm_lock = Mutex("kvm_lock")
         self.vm_list: list[kvm] = []
+        self.kvm_createvm_count = 0
+        self.kvm_active_vms = 0
 
 
 @kernel_function(fails=ENOMEM)
@@ -61,15 +75,49 @@ def kvm_arch_pre_destroy_vm(k: Kernel, kvm: kvm) -> None:
 
 
 @kernel_function()
-def kvm_uevent_notify_change(k: Kernel, type: str, kvm: kvm) -> None:
-    """Tell udev that a VM came or went; nobody asks whether that worked."""
+def kvm_uevent_notify_change(k: Kernel, type: str, kvm: kvm | None) -> None:
+    """Count the VMs, and tell udev that one came or went; nobody asks whether that worked."""
+    g = k[KvmVm]
+    this_device = k[KvmMain].kvm_dev.this_device
+    if not this_device or not kvm:
+        return
 
+    mutex_lock(k, g.kvm_lock)
+    if type == KVM_EVENT_CREATE_VM:
+        g.kvm_createvm_count += 1
+        g.kvm_active_vms = g.kvm_active_vms + 1 & ULLONG_MAX
+    elif type == KVM_EVENT_DESTROY_VM:
+        # Below 0 if kvm_dev_ioctl_create_vm() has not told of its creation.
+        g.kvm_active_vms = g.kvm_active_vms - 1 & ULLONG_MAX
+    created = g.kvm_createvm_count
+    active = g.kvm_active_vms
+    mutex_unlock(k, g.kvm_lock)
 
-@kernel_function()
-def kvm_flush_shadow_all(k: Kernel, kvm: kvm) -> None:
-    """Drop all that maps the VM's memory."""
-    if k.arch.kvm_arch_flush_shadow_all:
-        k.arch.kvm_arch_flush_shadow_all(k, kvm)
+    env = kzalloc(k, "kobj_uevent_env")
+    if not env:
+        return
+
+    add_uevent_var(k, env, f"CREATED={created}")
+    add_uevent_var(k, env, f"COUNT={active}")
+
+    if type == KVM_EVENT_CREATE_VM:
+        add_uevent_var(k, env, "EVENT=create")
+        kvm.userspace_pid = task_pid_nr(k)
+    elif type == KVM_EVENT_DESTROY_VM:
+        add_uevent_var(k, env, "EVENT=destroy")
+    add_uevent_var(k, env, f"PID={kvm.userspace_pid}")
+
+    if not isinstance(kvm.debugfs_dentry, ErrPtr):
+        p = kmalloc(k, "char[PATH_MAX]")
+
+        if p:
+            tmp = dentry_path_raw(k, kvm.debugfs_dentry)
+            if not IS_ERR(tmp):
+                add_uevent_var(k, env, f"STATS_PATH={tmp}")
+            kfree(k, p)
+    with unchecked:
+        kobject_uevent_env(k, this_device, KOBJ_CHANGE)
+    kfree(k, env)
 
 
 @kernel_function()
@@ -80,45 +128,6 @@ def kvm_destroy_devices(k: Kernel, kvm: kvm) -> None:
 @kernel_function(releases="memslots", obj="slots", idempotent=True)
 def kvm_free_memslots(k: Kernel, kvm: kvm, slots: kvm_memslots) -> None:
     """Free the memory slots in the second of two sets that hold the same; here no program makes any."""
-
-
-@kernel_function(config="KVM_GENERIC_MMU_NOTIFIER")
-def kvm_mmu_notifier_release(k: Kernel, mn: mmu_notifier) -> None:
-    """Run when the process's memory goes, or the subscription is given up."""
-    kvm = mn.container
-    assert isinstance(kvm, kvm_host.kvm)
-    kvm_flush_shadow_all(k, kvm)
-
-
-@kernel_function(config="KVM_GENERIC_MMU_NOTIFIER", fails=ENOMEM)
-def kvm_init_mmu_notifier(k: Kernel, kvm: kvm) -> None:
-    """Be told of changes to the process's memory."""
-    kvm.mmu_notifier.release = kvm_mmu_notifier_release
-    mmu_notifier_register(k, kvm.mmu_notifier)
-
-
-@kernel_function(config="HAVE_KVM_PM_NOTIFIER")
-def kvm_pm_notifier_call(k: Kernel, bl: notifier_block, state: PmEvent) -> None:
-    """Let the architecture know that the system goes to sleep, or that it is awake."""
-    kvm = bl.container
-    assert isinstance(kvm, kvm_host.kvm)
-    if k.arch.kvm_arch_pm_notifier:
-        k.arch.kvm_arch_pm_notifier(k, kvm, state)
-
-
-@kernel_function(config="HAVE_KVM_PM_NOTIFIER")
-def kvm_init_pm_notifier(k: Kernel, kvm: kvm) -> None:
-    """Be told before the system sleeps; nobody asks whether that worked."""
-    kvm.pm_notifier.notifier_call = kvm_pm_notifier_call
-    with unchecked:
-        register_pm_notifier(k, kvm.pm_notifier)
-
-
-@kernel_function(config="HAVE_KVM_PM_NOTIFIER")
-def kvm_destroy_pm_notifier(k: Kernel, kvm: kvm) -> None:
-    """Undo kvm_init_pm_notifier()."""
-    with unchecked:
-        unregister_pm_notifier(k, kvm.pm_notifier)
 
 
 @kernel_function(fails=ERR_PTR(ENOMEM))
@@ -219,7 +228,7 @@ def kvm_destroy_vm(k: Kernel, kvm: kvm) -> None:
     mm = kvm.mm
 
     kvm_destroy_pm_notifier(k, kvm)
-    kvm_uevent_notify_change(k, "KVM_EVENT_DESTROY_VM", kvm)
+    kvm_uevent_notify_change(k, KVM_EVENT_DESTROY_VM, kvm)
     kvm_destroy_vm_debugfs(k, kvm)
     if k.arch.kvm_arch_sync_events:
         k.arch.kvm_arch_sync_events(k, kvm)
@@ -294,7 +303,7 @@ def kvm_dev_ioctl_create_vm(k: Kernel, type: int) -> int:
             if isinstance(file, ErrPtr):
                 raise KernelError(file.error)
 
-        kvm_uevent_notify_change(k, "KVM_EVENT_CREATE_VM", kvm)
+        kvm_uevent_notify_change(k, KVM_EVENT_CREATE_VM, kvm)
 
         fd_install(k, fd, file)
         return fd

@@ -316,6 +316,7 @@ def test_no_such_mode() -> None:
         ("nvhe", "populate_sysreg_config=EINVAL", EINVAL, "kvm_sys_reg_table_init"),
         # reset.c: kvm_set_ipa_limit() reads PARANGE first, then TGRAN_2.
         ("nvhe", "cpuid_feature_extract_unsigned_field#2", EINVAL, "kvm_set_ipa_limit"),
+        ("nvhe", "kvm_arm_init_sve", EIO, "kvm_arm_init_sve"),
         ("nvhe", "bitmap_zalloc", ENOMEM, "kvm_arm_vmid_alloc_init"),
     ],
 )
@@ -956,6 +957,9 @@ def test_apple_aic() -> None:
     assert results(run) == [0]
     run = load("vhe", apple_aic=True)
     assert calls(events(run), "kvm_irq_init") == [*made, "irq_domain_push_irq"]
+    # drivers/irqchip/irq-apple-aic.c maps one where the kernel runs in EL2.
+    assert calls(events(run), "kvm_vgic_hyp_init")[-2:] == ["kfree", "request_percpu_irq"]
+    assert ("irq", VGIC) in left(run, "irq")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from arch.riscv.kernel import csr
 from arch.riscv.kvm.aia import Aia
 from arch.riscv.kvm.backend import RiscV
 from arch.riscv.kvm.mmu import Mmu
-from kvm_ref.errno import EBUSY, EEXIST, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC, KernelError
+from kvm_ref.errno import EBUSY, EEXIST, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.interrupt import (
     disable_percpu_irq,
@@ -113,8 +113,14 @@ def test_interrupt_of_each_cpu() -> None:
     """kvm_riscv_aia_enable() enables the per-CPU interrupt, kvm_riscv_aia_disable() disables it."""
     run = go("riscv", "load", "unload")
     for nth in (1, 2):
-        assert calls(events(run), "kvm_riscv_aia_enable", nth) == ["enable_percpu_irq"]
-        assert calls(events(run, 1), "kvm_riscv_aia_disable", nth) == ["disable_percpu_irq"]
+        assert calls(events(run), "kvm_riscv_aia_enable", nth) == [
+            "enable_percpu_irq",
+            "__riscv_isa_extension_available",
+        ]
+        assert calls(events(run, 1), "kvm_riscv_aia_disable", nth) == [
+            "__riscv_isa_extension_available",
+            "disable_percpu_irq",
+        ]
     kinds = [(kind, name) for kind, at, name, _, _ in events(run) if at.cpu == 1]
     assert kinds.index(("write", "HVIPRIO2")) < kinds.index(("enter", "enable_percpu_irq"))
     assert kinds.index(("exit", "enable_percpu_irq")) < kinds.index(("write", "HIE"))
@@ -163,7 +169,7 @@ def test_detecting_the_format(features: dict[str, bool], expected: list[int]) ->
         assert calls(events(run), function)[-1] == "kvm_riscv_local_hfence_gvma_all"
     # An address has 12 bits within the page, and 9 for each level.
     width = 12 + 9 * loaded(features)[Mmu].gstage_pgd_levels
-    assert run.trace.log[0] == f"kvm: Sv{width}x4 page tables, VMIDs of 14 bits"
+    assert run.trace.log[1] == f"kvm: Sv{width}x4 page tables"
 
 
 @pytest.mark.parametrize(("length", "cpus", "bits"), [(1, 2, 1), (1, 3, 0), (2, 3, 2), (0, 2, 0)])
@@ -172,7 +178,7 @@ def test_vmids(monkeypatch: pytest.MonkeyPatch, length: int, cpus: int, bits: in
     monkeypatch.setattr(csr, "VMIDLEN", length)
     run = go("riscv", "load", cpus=cpus)
     assert writes(events(run), 0)[2] == ("HGATP", SV57X4 | ((1 << length) - 1) << 44)
-    assert run.trace.log[0] == f"kvm: Sv57x4 page tables, VMIDs of {bits} bits"
+    assert run.trace.log[2] == f"kvm: VMIDs of {bits} bits"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +198,7 @@ def test_counting_the_lines(
     monkeypatch.setattr(csr, "GEILEN", geilen)
     run = go("riscv", "load")
     assert [v for name, v in writes(events(run), 0) if name == "HGEIE"] == [stuck, 0]
-    assert run.trace.log[1] == f"kvm: AIA with {lines} guest external interrupts"
+    assert run.trace.log[3] == f"kvm: AIA with {lines} guest external interrupts"
     g = loaded()[Aia]
     assert (g.kvm_riscv_aia_nr_hgei, g.kvm_riscv_aia_max_ids) == (lines, ids)
     assert [g.free_bitmap[cpu] for cpu in range(3)] == [free] * 3
@@ -202,7 +208,7 @@ def test_without_imsic() -> None:
     """Without IMSICs KVM uses no lines, but kvm_riscv_aia_init() succeeds all the same (aia.c)."""
     run = go("riscv", "load", "unload", features={"imsic": False})
     assert [v for name, v in writes(events(run), 0) if name == "HGEIE"] == [0xFE, 0]
-    assert run.trace.log[1] == "kvm: AIA with 0 guest external interrupts"
+    assert run.trace.log[3] == "kvm: AIA with 0 guest external interrupts"
     g = loaded({"imsic": False})[Aia]
     assert (g.kvm_riscv_aia_max_ids, g.free_bitmap[1]) == (2048, 0)
     assert results(run) == [0, 0]
@@ -214,6 +220,33 @@ def test_without_sscofpmf() -> None:
     run = go("riscv", "load", "unload", features={"sscofpmf": False})
     assert writes(events(run), 1) == ENABLE + AIA_ENABLE[:-1]
     assert writes(events(run, 1), 1) == AIA_DISABLE[1:] + DISABLE
+
+
+def test_sscofpmf_is_asked_for_each_time() -> None:
+    """aia.c asks on the way up and on the way down: what only one of them is told stays in HVIEN, or never came."""
+    # The calls: two CPUs up, two CPUs down.
+    run = go("riscv", "load", "unload", fail="__riscv_isa_extension_available@1")
+    assert writes(events(run), 1) == ENABLE + AIA_ENABLE[:-1]
+    assert writes(events(run, 1), 1) == AIA_DISABLE + DISABLE
+    assert (1, "HVIEN") not in changed(run)
+
+    run = go("riscv", "load", "unload", fail="__riscv_isa_extension_available#2@1")
+    assert writes(events(run), 1) == ENABLE + AIA_ENABLE
+    assert writes(events(run, 1), 1) == AIA_DISABLE[1:] + DISABLE
+    assert changed(run)[1, "HVIEN"] == 1 << 13
+    assert (0, "HVIEN") not in changed(run)
+
+
+def test_log_of_init() -> None:
+    """riscv_kvm_init() tells of the extension before it looks at the format, then of the format, the VMIDs, the AIA."""
+    log = go("riscv", "load").trace.log
+    assert log == [
+        "kvm: the harts have the hypervisor extension",
+        "kvm: Sv57x4 page tables",
+        "kvm: VMIDs of 14 bits",
+        "kvm: AIA with 7 guest external interrupts",
+    ]
+    assert go("riscv", "load", fail="kvm_riscv_gstage_mode#2").trace.log == log[:1]
 
 
 def test_without_aia() -> None:
@@ -251,6 +284,8 @@ def test_machine_will_not_do(fail: str, probes: int) -> None:
         ("irq_find_matching_fwnode", ENOENT, 1, []),
         ("irq_create_mapping", ENOMEM, 2, []),
         ("request_percpu_irq", EBUSY, 3, []),
+        ("request_percpu_irq=EINVAL", EINVAL, 3, []),
+        ("request_percpu_irq=ENOMEM", ENOMEM, 3, []),
         ("kvm_register_device_ops=ENOSPC", ENOSPC, 3, ["kvm_register_device_ops", "aia_hgei_exit"]),
         ("kvm_register_device_ops", EEXIST, 3, ["kvm_register_device_ops", "aia_hgei_exit"]),
     ],

@@ -7,6 +7,7 @@ is a device_initcall, finalize_pkvm() a device_initcall_sync behind it.
 
 from __future__ import annotations
 
+from arch.arm64.kernel.virt import is_kernel_in_hyp_mode
 from arch.arm64.kvm.arm import kvm_arm_init
 from arch.arm64.kvm.pkvm import finalize_pkvm, kvm_hyp_reserve
 from arch.arm64.kvm.vgic.vgic_data import GIC_V2, GIC_V3, gic_kvm_info
@@ -22,12 +23,14 @@ MAINT_PPI = 25
 def host_controller(k: Kernel) -> gic_kvm_info:
     """Return what the driver of this machine's interrupt controller tells KVM."""
     apple_aic = k.features["apple_aic"]
+    # Apple's controller has one for a kernel that runs in EL2 only.
+    maint_irq = k.features["maint_irq"] and (not apple_aic or is_kernel_in_hyp_mode(k))
     return gic_kvm_info(
         type=GIC_V2 if k.features["gicv2"] else GIC_V3,
         vcpu=k.features["gicv"] and not apple_aic,
         vcpu_aligned=k.features["gicv_aligned"],
         vctrl=k.features["gich"],
-        maint_irq=MAINT_PPI if k.features["maint_irq"] and not apple_aic else 0,
+        maint_irq=MAINT_PPI if maint_irq else 0,
         no_maint_irq_mask=apple_aic,
         no_hw_deactivation=apple_aic,
     )

@@ -10,7 +10,7 @@ from arch.arm64.kernel.cpufeature import (
     id_aa64mmfr0_parange_to_phys_shift,
     system_supports_sve,
 )
-from kvm_ref.errno import EINVAL, KernelError
+from kvm_ref.errno import EINVAL, EIO, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.printk import pr_err, pr_info
 from kvm_ref.vocabulary import kernel_function
@@ -30,13 +30,12 @@ class Reset(Statics):
         self.kvm_sve_max_vl = 0
 
 
-@kernel_function()
-def kvm_arm_init_sve(k: Kernel) -> int:
+# It returns 0 whatever happens, but to a caller that is ready for an error: one can be put in.
+@kernel_function(fails=EIO)
+def kvm_arm_init_sve(k: Kernel) -> None:
     """Note how long a guest's vectors may be."""
     if system_supports_sve(k):
         k[Reset].kvm_sve_max_vl = VL_ARCH_MAX
-
-    return 0
 
 
 @kernel_function(fails=EINVAL)

@@ -44,7 +44,7 @@ def kvm_mips_init(k: Kernel) -> None:
 
     Raises:
         KernelError: EOPNOTSUPP if the CPU uses memory map IDs, ENODEV if it has no VZ, or what
-            kvm_init() gives.
+            kvm_mips_entry_setup() or kvm_init() gives.
     """
     g = k[KvmMips]
     if cpu_has_mmid(k):

@@ -8,7 +8,12 @@ makes the other functions empty.
 
 from __future__ import annotations
 
-from arch.riscv.kernel.cpufeature import SxAIA, riscv_isa_extension_available
+from arch.riscv.kernel.cpufeature import (
+    RISCV_ISA_EXT_SSCOFPMF,
+    SxAIA,
+    __riscv_isa_extension_available,
+    riscv_isa_extension_available,
+)
 from arch.riscv.kernel.csr import (
     ALL_ONES,
     BIT,
@@ -29,7 +34,7 @@ from arch.riscv.kernel.csr import (
     csr_write,
     fls_long,
 )
-from kvm_ref.errno import EBUSY, ENODEV, ENOENT, ENOMEM, KernelError
+from kvm_ref.errno import EBUSY, EINVAL, ENODEV, ENOENT, ENOMEM, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.cpumask import for_each_possible_cpu
 from kvm_ref.linux.interrupt import (
@@ -98,7 +103,7 @@ def aia_set_hvictl(k: Kernel, ext_irq_pending: bool) -> None:
     csr_write(k, CSR_HVICTL, hvictl)
 
 
-@kernel_function(fails=(ENOENT, ENOMEM, EBUSY))
+@kernel_function(fails=(ENOENT, ENOMEM, EBUSY, EINVAL))
 def aia_hgei_init(k: Kernel) -> None:
     """Note which lines are free, and request the interrupt that they raise.
 
@@ -151,7 +156,7 @@ def kvm_riscv_aia_enable(k: Kernel) -> None:
     irq = k[Aia].hgei_parent_irq
     enable_percpu_irq(k, irq, irq_get_trigger_type(k, irq))
     csr_set(k, CSR_HIE, BIT(IRQ_S_GEXT))
-    if k.features["sscofpmf"]:
+    if __riscv_isa_extension_available(k, RISCV_ISA_EXT_SSCOFPMF):
         csr_set(k, CSR_HVIEN, BIT(IRQ_PMU_OVF))
 
 
@@ -161,7 +166,7 @@ def kvm_riscv_aia_disable(k: Kernel) -> None:
     if not kvm_riscv_aia_available(k):
         return
 
-    if k.features["sscofpmf"]:
+    if __riscv_isa_extension_available(k, RISCV_ISA_EXT_SSCOFPMF):
         csr_clear(k, CSR_HVIEN, BIT(IRQ_PMU_OVF))
     csr_clear(k, CSR_HIE, BIT(IRQ_S_GEXT))
     disable_percpu_irq(k, k[Aia].hgei_parent_irq)

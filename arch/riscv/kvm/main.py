@@ -122,11 +122,15 @@ def riscv_kvm_init(k: Kernel) -> None:
         if error.errno != ENODEV:
             raise
 
+    pr_info(k, "kvm: the harts have the hypervisor extension")
+
     str = _FORMATS.get(kvm_riscv_gstage_mode(k))
     if str is None:
         # What kvm_riscv_aia_init() acquired stays behind.
         raise KernelError(ENODEV)
-    pr_info(k, f"kvm: {str} page tables, VMIDs of {kvm_riscv_gstage_vmid_bits(k)} bits")
+    pr_info(k, f"kvm: {str} page tables")
+
+    pr_info(k, f"kvm: VMIDs of {kvm_riscv_gstage_vmid_bits(k)} bits")
 
     if kvm_riscv_aia_available(k):
         pr_info(k, f"kvm: AIA with {k[Aia].kvm_riscv_aia_nr_hgei} guest external interrupts")

@@ -6,17 +6,17 @@ EL2 looks into no other page of the host's.
 
 from __future__ import annotations
 
-from kvm_ref.errno import ENOMEM, EPERM
+from kvm_ref.errno import EPERM
 from kvm_ref.kernel import Kernel
 from kvm_ref.vocabulary import kernel_function
 
 
-@kernel_function(fails=(EPERM, ENOMEM), acquires="hyp_share", obj="pfn")
+@kernel_function(fails=EPERM, acquires="hyp_share", obj="pfn")
 def __pkvm_host_share_hyp(k: Kernel, pfn: str) -> None:
     """Share a page of the host's with EL2.
 
     Raises:
-        KernelError: EPERM, the page is not the host's alone; or ENOMEM, EL2 has no page for a table.
+        KernelError: EPERM, the page is not the host's alone. Without a page for a table EL2 panics.
     """
 
 
