@@ -74,6 +74,7 @@ def test_the_faults_of_a_load_without_enabling(kvm_ref: Command) -> None:
         "",
         "kvm_mips_init",
         "cpu_has_mmid",
+        "kvm_mips_entry_setup",
         "kvm_mips_emulation_init",
         "cpu_has_vz",
         "register_die_notifier",
