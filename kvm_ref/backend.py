@@ -48,6 +48,8 @@ class Backend:
             does last of all, on the CPU that is left to do it (include/linux/reboot.h); None means nothing
             that matters here. The last one comes before another kernel is started.
         kvm_arch_nr_memslot_as_ids: how many address spaces a VM has (include/linux/kvm_host.h).
+        boot_secondary: optional; what the architecture does to start a CPU, or to refuse it: what its
+            __cpu_up() calls. None: every CPU starts.
         arch_suspend_possible: the machine can suspend to memory (CONFIG_ARCH_SUSPEND_POSSIBLE).
         kvm_vm_stats_desc, kvm_vcpu_stats_desc: the names of the statistics of a VM and of its
             CPUs; one of each kind stands for all.
@@ -82,6 +84,7 @@ class Backend:
     machine_power_off: Callable[[Kernel], None] | None = None
     machine_shutdown: Callable[[Kernel], None] | None = None
     kvm_arch_nr_memslot_as_ids: ClassVar[int] = 1
+    boot_secondary: Callable[[Kernel, int], None] | None = None
     arch_suspend_possible: ClassVar[bool] = True
     kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)
     kvm_vcpu_stats_desc: ClassVar[tuple[str, ...]] = ("halt_successful_poll",)

@@ -23,6 +23,8 @@ class Bare(Backend):
     name = "bare"
     summary = "nothing"
     packages: ClassVar[tuple[str, ...]] = ()
+    # As on x86, whose kernels the traces in tests/data are of.
+    config = Backend.config | {"HOTPLUG_SPLIT_STARTUP"}
     modules: ClassVar[tuple[Module, ...]] = (Module("bare", nothing, nothing),)
     kvm_arch_enable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)
     kvm_arch_disable_virtualization_cpu: Callable[[Kernel], None] = staticmethod(nothing)

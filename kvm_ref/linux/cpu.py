@@ -67,9 +67,9 @@ class Cpuhp(Statics):
 
     def at_boot(self, k: Kernel) -> None:
         """Have the kernel's own states, the CPUs that run at the top of them, the others at the bottom."""
-        from kvm_ref.linux.cpuhp import own_states
+        from kvm_ref.linux.bringup import own_states
 
-        self.cpuhp_hp_states.update(own_states())
+        self.cpuhp_hp_states.update(own_states(k))
         for cpu in k.possible:
             self.cpuhp_state[cpu] = cpuhp_cpu_state(CPUHP_ONLINE if cpu_online(k, cpu) else CPUHP_OFFLINE)
 

@@ -8,7 +8,7 @@ part.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EAGAIN, EIO, ENOSPC, KernelError
+from kvm_ref.errno import EAGAIN, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import (
     Cpuhp,
@@ -16,18 +16,9 @@ from kvm_ref.linux.cpu import (
     cpuhp_invoke_callback,
     cpuhp_is_ap_state,
     cpuhp_state,
-    cpuhp_step,
 )
-from kvm_ref.linux.cpuhotplug import (
-    CPUHP_AP_IDLE_DEAD,
-    CPUHP_AP_OFFLINE,
-    CPUHP_AP_ONLINE,
-    CPUHP_AP_ONLINE_IDLE,
-    CPUHP_BRINGUP_CPU,
-    CPUHP_TEARDOWN_CPU,
-)
-from kvm_ref.linux.cpumask import cpu_online
-from kvm_ref.linux.printk import BUG_ON, WARN_ON, WARN_ON_ONCE, pr_warn
+from kvm_ref.linux.cpuhotplug import CPUHP_AP_ONLINE
+from kvm_ref.linux.printk import WARN_ON, WARN_ON_ONCE, pr_warn
 from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import kernel_function
 
@@ -151,59 +142,6 @@ def notify_cpu_starting(k: Kernel, cpu: int) -> None:
     target = min(st.target, CPUHP_AP_ONLINE)
 
     cpuhp_invoke_callback_range_nofail(k, True, cpu, st, target)
-
-
-@kernel_function(fails=EIO, args=("cpu",))
-def cpuhp_bringup_ap(k: Kernel, cpu: int) -> int:
-    """Start a CPU, and let its hotplug thread walk the rest; -EIO if it does not come alive."""
-    st = cpuhp_state(k, cpu)
-    k.run_on(f"swapper/{cpu}", cpu, notify_cpu_starting, cpu)
-    k.online.add(cpu)
-    st.state = CPUHP_AP_ONLINE_IDLE
-
-    if st.target <= CPUHP_AP_ONLINE_IDLE:
-        return 0
-
-    cpuhp_kick_ap(k, cpu, st, st.target)
-    return 0
-
-
-def take_cpu_down(k: Kernel) -> None:
-    """Take the CPU that runs out of service, with every other one stopped."""
-    cpu = k.cpu
-    st = cpuhp_state(k, cpu)
-    target = max(st.target, CPUHP_AP_OFFLINE)
-
-    k.online.discard(cpu)
-
-    WARN_ON(k, st.state != CPUHP_TEARDOWN_CPU - 1, "st->state != (CPUHP_TEARDOWN_CPU - 1)")
-
-    cpuhp_invoke_callback_range_nofail(k, False, cpu, st, target)
-
-
-@kernel_function(fails=ENOSPC, args=("cpu",))
-def takedown_cpu(k: Kernel, cpu: int) -> int:
-    """Let a CPU die; it may refuse (on x86 with -ENOSPC, if no other one has room for its interrupts)."""
-    k.run_on(f"migration/{cpu}", cpu, take_cpu_down)
-    BUG_ON(k, cpu_online(k, cpu), "cpu_online(cpu)")
-
-    # What cpuhp_report_idle_dead() says with the CPU's last breath.
-    cpuhp_state(k, cpu).state = CPUHP_AP_IDLE_DEAD
-    return 0
-
-
-@kernel_function()
-def finish_cpu(k: Kernel, cpu: int) -> int:
-    """Give up what the idle task of a dead CPU still holds; nothing of that is modelled."""
-    return 0
-
-
-def own_states() -> dict[int, cpuhp_step]:
-    """Return the states that are the kernel's own: those in which the CPU itself comes and goes."""
-    return {
-        CPUHP_BRINGUP_CPU: cpuhp_step("cpu:bringup", cpuhp_bringup_ap, finish_cpu),
-        CPUHP_TEARDOWN_CPU: cpuhp_step("cpu:teardown", None, takedown_cpu),
-    }
 
 
 def cpuhp_up_callbacks(k: Kernel, cpu: int, st: cpuhp_cpu_state, target: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors include/linux/smp.h: running a function on other CPUs by inter-processor interrupt.
+"""Mirrors include/linux/smp.h: starting other CPUs, and running a function on them by inter-processor interrupt.
 
 A call on the CPU that asks for it is an ordinary call. On another CPU the function runs as task
 ``ipi``, whose depth starts at 0.
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvm_ref.errno import ENXIO, KernelError
+from kvm_ref.errno import EIO, ENXIO, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel
+from kvm_ref.linux.cpuhp import notify_cpu_starting
 from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
+from kvm_ref.linux.printk import pr_err
 from kvm_ref.vocabulary import kernel_function
 
 
@@ -41,3 +43,23 @@ def on_each_cpu(k: Kernel, func: Callable[..., object], info: object) -> None:
         if cpu != here:
             _call(k, cpu, func, info)
     _call(k, here, func, info)
+
+
+@kernel_function(fails=EIO, args=("cpu",))
+def __cpu_up(k: Kernel, cpu: int, tidle: str | ErrPtr) -> None:
+    """Start a CPU on its idle task, and wait until it is online (include/linux/smp.h).
+
+    Each architecture has its own; what it may refuse is its hook `boot_secondary`.
+
+    Raises:
+        KernelError: EIO, the CPU does not come online; or what the architecture gives.
+    """
+    if k.arch.boot_secondary:
+        k.arch.boot_secondary(k, cpu)
+
+    if isinstance(tidle, ErrPtr):
+        pr_err(k, f"CPU{cpu}: failed to come online")
+        raise KernelError(EIO)
+
+    k.run_on(tidle, cpu, notify_cpu_starting, cpu)
+    k.online.add(cpu)

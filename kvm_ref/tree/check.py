@@ -22,7 +22,7 @@ from kvm_ref.tree.needless import Without, needless
 from kvm_ref.tree.operations import Code, Goto, Return
 from kvm_ref.tree.program import Interest, Program
 from kvm_ref.tree.source import Tree
-from kvm_ref.vocabulary import Facts, Vocabulary, declared, mirrored
+from kvm_ref.vocabulary import Facts, Vocabulary, mirrored
 
 # Options that are not set unless asked for: those for debugging, and those of KVM that an architecture
 # selects, but for the ones that its backend names. All others are.
@@ -68,7 +68,7 @@ class Held:
 
 def configuration(backend: Backend, known: Mapping[str, bool] | None = None) -> Config:
     """Return the configuration that a backend's model stands for, with what else is known of it."""
-    options = {facts.config for facts in declared()} | backend.config
+    options = {facts.config for facts in Vocabulary.of(backend).values()} | backend.config
     values = {f"CONFIG_{name}": name in backend.config for name in options if name}
     return Assumed({**values, **(known or {})})
 

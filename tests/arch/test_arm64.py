@@ -39,7 +39,8 @@ from kvm_ref.errno import (
     KernelError,
 )
 from kvm_ref.kernel import Kernel, KernelBug
-from kvm_ref.scenario import Run
+from kvm_ref.scenario import Cpus, Run, Scenario
+from kvm_ref.scenario import run as run_scenario
 from kvm_ref.vocabulary import Vocabulary
 
 # VBAR_EL2: the stub, KVM's code in the identity map, KVM (kernel/hyp-stub.S, hyp/nvhe/hyp-init.S, host.S).
@@ -175,6 +176,37 @@ def test_offline_cpu() -> None:
     boot(k)
     assert [c for c in range(3) if writes(found, c)] == [0, 1]
     assert sum(kind == "enter" and name == "__get_free_page" for kind, _, name, _, _ in found) == 3
+
+
+# cpus: 0 and 1 run when KVM is initialized, 2 does not.
+SOME = Cpus((0, 1, 2), (0, 1, 2), (0, 1))
+
+
+def test_protected_kvm_starts_no_other_cpu() -> None:
+    """psci-relay.c: psci_cpu_on() refuses a CPU that did not run at init; psci.c hands -EINVAL on."""
+    params = {"kvm-arm.mode": "protected"}
+    done = run_scenario(
+        Scenario("arm64", ("load", "online=2", "offline=1", "online=1"), cpus=SOME, params=params)
+    )
+    assert results(done) == [0, -EINVAL, 0, 0]
+    assert calls(events(done, 1), "__cpu_up") == ["cpu_psci_cpu_boot"]
+    assert calls(events(done, 1), "cpu_psci_cpu_boot") == ["psci_cpu_on"]
+    assert [e[4] for e in events(done, 1) if e[:1] == ("exit",) and e[2] == "psci_cpu_on"] == [-2]
+    assert calls(events(done, 1), "bringup_cpu") == ["idle_thread_get", "__cpu_up", ">out_unlock"]
+    assert [e[4] for e in events(done, 3) if e[:1] == ("exit",) and e[2] == "psci_cpu_on"] == [0]
+    assert done.trace.log[-1] == "psci: CPU2 is not started (-22)"
+    assert writes(everything(done), 2) == []
+
+
+@pytest.mark.parametrize(("mode", "psci"), [("nvhe", True), ("nvhe", False), ("vhe", True), ("none", True)])
+def test_any_cpu_starts_without_protection(mode: str, psci: bool) -> None:
+    """Only protected KVM sets HCR_TSC, which has EL2 see the call; without PSCI there is none (smp.c)."""
+    params, features = {"kvm-arm.mode": mode}, {"psci": psci}
+    scenario = Scenario("arm64", ("load", "online=2"), cpus=SOME, params=params, features=features)
+    done = run_scenario(scenario)
+    assert results(done)[1] == 0
+    assert calls(events(done, 1), "__cpu_up") == (["cpu_psci_cpu_boot"] if psci else [])
+    assert "psci_cpu_on" not in {name for _, _, name, _, _ in events(done, 1)}
 
 
 def test_virtualization_not_at_load() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from arch.arm64.kernel.smp import boot_secondary
 from arch.arm64.kernel.sysreg import (
     HCR_EL2,
     HCR_HOST_NVHE_FLAGS,
@@ -72,6 +73,7 @@ class Arm64(Backend):
         SCTLR_EL2: INIT_SCTLR_EL2_MMU_OFF,
         HCR_EL2: HCR_HOST_NVHE_FLAGS,
     }
+    boot_secondary = staticmethod(boot_secondary)
     modules = (Module("kvm", boot, None, params=(*kvm_main.PARAMS, KVM_ARM_MODE), builtin=True),)
 
     kvm_arch_enable_virtualization_cpu = staticmethod(cpu.kvm_arch_enable_virtualization_cpu)

@@ -47,6 +47,7 @@ class _X86(Backend):
             "HAVE_KVM_IRQCHIP",
             "HAVE_KVM_IRQ_ROUTING",
             "HAVE_KVM_PM_NOTIFIER",
+            "HOTPLUG_SPLIT_STARTUP",
             "HYPERV",
             "KVM_ASYNC_PF",
             "KVM_EXTERNAL_WRITE_TRACKING",
