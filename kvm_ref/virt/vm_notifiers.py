@@ -14,6 +14,11 @@ from kvm_ref.vocabulary import kernel_function
 
 
 @kernel_function()
+def kvm_flush_remote_tlbs(k: Kernel, kvm: kvm) -> None:
+    """Have every vCPU drop its translations; here a VM has none."""
+
+
+@kernel_function()
 def kvm_flush_shadow_all(k: Kernel, kvm: kvm) -> None:
     """Drop all that maps the VM's memory."""
     if k.arch.kvm_arch_flush_shadow_all:

@@ -36,7 +36,10 @@ def test_order_of_destroy() -> None:
     """mips.c: kvm_mips_free_gpa_pt() drops the mappings, once more than the notifier, then frees the top."""
     run = go("mips", "load", "create-vm", "close-vm", "unload")
     seen = events(run, 2)
-    assert calls(seen, "kvm_arch_flush_shadow_all") == ["kvm_mips_flush_gpa_pt"]
+    assert calls(seen, "kvm_arch_flush_shadow_all") == [
+        "kvm_mips_flush_gpa_pt",
+        "kvm_flush_remote_tlbs",
+    ]
     assert calls(seen, "kvm_arch_destroy_vm") == ["kvm_mips_free_gpa_pt"]
     assert calls(seen, "kvm_mips_free_gpa_pt") == ["kvm_mips_flush_gpa_pt", "pgd_free"]
     assert calls(seen, "pgd_free") == ["__free_pages"]

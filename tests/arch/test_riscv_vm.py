@@ -27,13 +27,14 @@ def left(run: Run) -> list[tuple[str, object]]:
 
 
 def test_order_of_init() -> None:
-    """vm.c: kvm_arch_init_vm() takes the page table, then a VMID that is none, then the AIA's defaults."""
+    """vm.c: kvm_arch_init_vm() takes the page table, then a VMID that is none, the AIA's defaults, the time."""
     run = go("riscv", "load", "create-vm")
     assert results(run) == [0, 0]
     assert calls(events(run, 1), "kvm_arch_init_vm") == [
         "kvm_riscv_gstage_alloc_pgd",
         "kvm_riscv_gstage_vmid_init",
         "kvm_riscv_aia_init_vm",
+        "kvm_riscv_guest_timer_init",
     ]
     assert calls(events(run, 1), "kvm_riscv_gstage_alloc_pgd") == ["alloc_pages"]
 

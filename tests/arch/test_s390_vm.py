@@ -25,6 +25,7 @@ INIT = [
     "get_zeroed_page",
     "debug_register",
     "get_zeroed_page",
+    "kvm_s390_crypto_init",
     "kvm_s390_pci_init_list",
     "kvm_s390_vcpu_pci_enable_interp",
     "debug_register_view",
@@ -36,9 +37,11 @@ INIT = [
 DESTROY = [
     "sca_dispose",
     "kvm_s390_gisa_destroy",
+    "kvm_s390_pv_deinit_cleanup_all",
     "debug_unregister",
     "free_page",
     "gmap_remove",
+    "kvm_s390_destroy_adapters",
     "kvm_s390_clear_float_irqs",
     "kvm_s390_vsie_destroy",
 ]
@@ -91,6 +94,7 @@ def test_order_of_destroy() -> None:
     assert calls(seen, "kvm_arch_destroy_vm") == DESTROY
     assert calls(seen, "sca_dispose") == ["free_page"]
     assert calls(seen, "kvm_s390_gisa_destroy") == ["gisa_set_iam"]
+    assert calls(seen, "kvm_s390_clear_float_irqs") == ["kvm_s390_gisa_clear"]
     assert calls(seen, "gmap_remove") == ["gmap_put"]
     assert calls(seen, "gmap_put") == ["gmap_free"]
     assert calls(seen, "gmap_free") == ["__free_pages", "kfree"]
@@ -108,9 +112,9 @@ def test_order_of_destroy() -> None:
         ("get_zeroed_page#2", ENOMEM, 2),
         ("debug_register#3", ENOMEM, 3),
         ("get_zeroed_page#3", ENOMEM, 4),
-        ("gmap_create", ENOMEM, 8),
-        (GMAP, ENOMEM, 8),
-        ("gmap_alloc_crst", ENOMEM, 8),
+        ("gmap_create", ENOMEM, 9),
+        (GMAP, ENOMEM, 9),
+        ("gmap_alloc_crst", ENOMEM, 9),
     ],
 )
 def test_out_err(fault: str, errno: int, done: int) -> None:
@@ -130,6 +134,14 @@ def test_gmap_alloc_labels() -> None:
         ">out_free",
         "kfree",
     ]
+
+
+def test_a_refusal_of_the_ultravisor_is_not_checked() -> None:
+    """kvm-s390.c: kvm_arch_destroy_vm() goes on, whatever kvm_s390_pv_deinit_cleanup_all() returned."""
+    run = go("s390", "load", "create-vm", "close-vm", "unload", fail="kvm_s390_pv_deinit_cleanup_all")
+    assert calls(events(run, 2), "kvm_arch_destroy_vm") == DESTROY
+    assert results(run) == [0, 0, 0, 0]
+    assert held(S390(), run) == FLIC
 
 
 def test_view_of_the_log_is_not_checked() -> None:

@@ -13,6 +13,7 @@ from kvm_ref.kernel import Kernel
 from kvm_ref.linux.gfp import pages
 from kvm_ref.linux.printk import WARN_ON
 from kvm_ref.virt.kvm_host import kvm
+from kvm_ref.virt.vm_notifiers import kvm_flush_remote_tlbs
 from kvm_ref.vocabulary import kernel_function
 
 # include/uapi/linux/kvm.h; of type 2 were the VMs of a KVM that did without VZ.
@@ -61,5 +62,6 @@ def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
 
 @kernel_function()
 def kvm_arch_flush_shadow_all(k: Kernel, kvm: kvm) -> None:
-    """Drop all translations of a VM; no vCPU has to be told."""
+    """Drop all translations of a VM, and let its vCPUs know."""
     kvm_mips_flush_gpa_pt(k, kvm)
+    kvm_flush_remote_tlbs(k, kvm)

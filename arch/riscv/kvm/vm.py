@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors arch/riscv/kvm/vm.c: what a VM has of its own on RISC-V, with its parts of mmu.c, vmid.c, aia.c.
+"""Mirrors arch/riscv/kvm/vm.c: what a VM has of its own on RISC-V, with its parts of other files.
 
 There is no goto: the step that fails undoes the one before. The VM type is not looked at.
 kvm_arch_destroy_vm() leaves the page table to kvm_arch_flush_shadow_all(), which the common code
@@ -68,6 +68,11 @@ def kvm_riscv_aia_init_vm(k: Kernel, kvm: kvm) -> None:
 
 
 @kernel_function()
+def kvm_riscv_guest_timer_init(k: Kernel, kvm: kvm) -> None:
+    """Let a VM's time begin at 0, and note how fast it goes (arch/riscv/kvm/vcpu_timer.c)."""
+
+
+@kernel_function()
 def kvm_riscv_aia_destroy_vm(k: Kernel, kvm: kvm) -> None:
     """Take a VM's AIA down, if user space set one up; here it never does."""
 
@@ -89,6 +94,8 @@ def kvm_arch_init_vm(k: Kernel, kvm: kvm, type: int) -> None:
         raise
 
     kvm_riscv_aia_init_vm(k, kvm)
+
+    kvm_riscv_guest_timer_init(k, kvm)
 
 
 @kernel_function()

@@ -21,6 +21,11 @@ def kvm_s390_gisa_init(k: Kernel, kvm: kvm) -> None:
 
 
 @kernel_function()
+def kvm_s390_gisa_clear(k: Kernel, kvm: kvm) -> None:
+    """Drop the interrupts that wait in a VM's GISA, if it has one still."""
+
+
+@kernel_function()
 def process_gib_alert_list(k: Kernel) -> None:
     """Wake the guests that firmware put on the list of alerts, and empty the list."""
 
@@ -53,3 +58,9 @@ def kvm_s390_clear_float_irqs(k: Kernel, kvm: kvm) -> None:
     """Drop the interrupts that wait for any vCPU of a VM; here there are none."""
     mutex_lock(k, kvm.arch.lock)
     mutex_unlock(k, kvm.arch.lock)
+    kvm_s390_gisa_clear(k, kvm)
+
+
+@kernel_function()
+def kvm_s390_destroy_adapters(k: Kernel, kvm: kvm) -> None:
+    """Free a VM's I/O adapters; here no program makes any."""

@@ -8,9 +8,15 @@ protected or has a vCPU.
 from __future__ import annotations
 
 from arch.s390.kernel.debug import debug_register, debug_register_view, debug_unregister
-from arch.s390.kvm.interrupt_vm import kvm_s390_clear_float_irqs, kvm_s390_gisa_destroy, kvm_s390_gisa_init
+from arch.s390.kvm.interrupt_vm import (
+    kvm_s390_clear_float_irqs,
+    kvm_s390_destroy_adapters,
+    kvm_s390_gisa_destroy,
+    kvm_s390_gisa_init,
+)
 from arch.s390.kvm.pci import kvm_s390_pci_interp_allowed
 from arch.s390.kvm.pci_vm import kvm_s390_pci_clear_list, kvm_s390_pci_init_list
+from arch.s390.kvm.pv_vm import kvm_s390_pv_deinit_cleanup_all
 from arch.s390.kvm.vm_data import kvm_arch
 from arch.s390.kvm.vsie import kvm_s390_vsie_destroy, kvm_s390_vsie_init
 from arch.s390.mm.gmap_vm import gmap_create, gmap_remove, s390_enable_sie
@@ -52,6 +58,11 @@ def kvm_s390_vcpu_pci_enable_interp(k: Kernel, kvm: kvm) -> None:
         return
 
     kvm.arch.use_zpci_interp = True
+
+
+@kernel_function()
+def kvm_s390_crypto_init(k: Kernel, kvm: kvm) -> None:
+    """Make a VM's crypto control block, in its SIE page, with keys of its own."""
 
 
 @kernel_function()
@@ -110,6 +121,8 @@ def kvm_arch_init_vm(k: Kernel, kvm: kvm, type: int) -> None:
             if not kvm.arch.sie_page2:
                 raise KernelError(ENOMEM)
 
+        kvm_s390_crypto_init(k, kvm)
+
         if "VFIO_PCI_ZDEV_KVM" in k.arch.config:
             mutex_lock(k, kvm.arch.lock)
             kvm_s390_pci_init_list(k, kvm)
@@ -142,9 +155,12 @@ def kvm_arch_destroy_vm(k: Kernel, kvm: kvm) -> None:
     """Undo kvm_arch_init_vm(); not in the reverse order."""
     sca_dispose(k, kvm)
     kvm_s390_gisa_destroy(k, kvm)
+    with unchecked:
+        kvm_s390_pv_deinit_cleanup_all(k, kvm)
 
     debug_unregister(k, kvm.arch.dbf)
     free_page(k, kvm.arch.sie_page2)
     gmap_remove(k, kvm.arch.gmap)
+    kvm_s390_destroy_adapters(k, kvm)
     kvm_s390_clear_float_irqs(k, kvm)
     kvm_s390_vsie_destroy(k, kvm)
