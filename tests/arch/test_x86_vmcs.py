@@ -21,8 +21,9 @@ from kvm_ref.vocabulary import Vocabulary
 
 LENIENT = {"error_on_inconsistent_vmcs_config": "0"}
 CONTROLS = "adjust_vmx_controls"
-EPT = "kvm_intel: EPT CAP should not exist if not support 1-setting enable EPT VM-execution control"
-VPID = "kvm_intel: VPID CAP should not exist if not support 1-setting enable VPID VM-execution control"
+# In other words than the C.
+EPT = "kvm_intel: EPT capabilities without the control that enables EPT"
+VPID = "kvm_intel: VPID capabilities without the control that enables VPIDs"
 # VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL is the first of the pairs, and is 0x2000 (asm/vmx.h).
 PAIR = "kvm_intel: Inconsistent VM-Entry/VM-Exit pair, entry = 2000, exit = 0"
 

@@ -52,7 +52,6 @@ MSR_IA32_VMX_ENTRY_CTLS = "MSR_IA32_VMX_ENTRY_CTLS"
 VMX_BASIC_32BIT_PHYS_ADDR_ONLY = 1 << 48
 PAGE_SIZE = 4096
 X86_MEMTYPE_WB = 6
-_CAP_ALONE = "CAP should not exist if not support 1-setting enable"
 
 
 @kernel_function(fails=False)
@@ -126,12 +125,12 @@ def setup_vmcs_config(k: Kernel, vmcs_conf: vmcs_config, vmx_cap: vmx_capability
     vmx_cap.ept, vmx_cap.vpid = ept[0], vpid[0]
 
     if not cpu_based_2nd_exec_control & SECONDARY_EXEC_ENABLE_EPT and vmx_cap.ept:
-        pr_warn_once(k, f"kvm_intel: EPT {_CAP_ALONE} EPT VM-execution control")
+        pr_warn_once(k, "kvm_intel: EPT capabilities without the control that enables EPT")
         if error_on_inconsistent_vmcs_config:
             raise KernelError(EIO)
         vmx_cap.ept = 0
     if not cpu_based_2nd_exec_control & SECONDARY_EXEC_ENABLE_VPID and vmx_cap.vpid:
-        pr_warn_once(k, f"kvm_intel: VPID {_CAP_ALONE} VPID VM-execution control")
+        pr_warn_once(k, "kvm_intel: VPID capabilities without the control that enables VPIDs")
         if error_on_inconsistent_vmcs_config:
             raise KernelError(EIO)
         vmx_cap.vpid = 0
