@@ -264,8 +264,9 @@ class Text:
         out: Done = ()
         for node in nodes:
             match node:
-                case ast.Lambda():
-                    continue
+                case ast.Lambda(body=body):
+                    # Whoever gets it may call it, or not.
+                    out += branch(self.asks(body), ())
                 case ast.BoolOp(values=[first, *others]):
                     out += self.asks(first) + branch(self.asks(*others), ())
                 case ast.IfExp(test, one, other):
@@ -307,6 +308,8 @@ def _as_done(found: Called) -> Done:
     if found.plain is None:
         return (Call(found.name, indirect=True),)
     body = _does(found.plain)
+    if body[-1:] == (Leave(),):
+        body = body[:-1]
     return (Block(body),) if any(calls_of(body)) else ()
 
 

@@ -45,6 +45,11 @@ def both(k: Kernel) -> None:
     b(k)
 
 
+def gives(k: Kernel) -> int:
+    a(k)
+    return 0
+
+
 def quiet(k: Kernel) -> None:
     len([])
 
@@ -86,6 +91,7 @@ def by_choice(k: Kernel, x: Any) -> None:
 
 def through_others(k: Kernel, x: Any) -> None:
     both(k)
+    gives(k)
     quiet(k)
     workqueue.destroy_workqueue(k, x)
     kvm_irqfd_exit(k)
@@ -160,6 +166,7 @@ def early(k: Kernel, x: Any) -> int:
             through_others,
             (
                 Block((A, B)),
+                Block((A,)),
                 Call("destroy_workqueue"),
                 Call("kvm_irqfd_exit", config="HAVE_KVM_IRQCHIP"),
                 Block((A,)),
@@ -172,6 +179,7 @@ def early(k: Kernel, x: Any) -> int:
                 Branch(((Call("other", indirect=True),), (A,))),
                 Branch(((A,), (B,))),
                 Call("x", indirect=True),
+                Branch(((A,), ())),
             ),
         ),
         (

@@ -46,6 +46,18 @@ def test_progress_on_a_terminal(kvm_ref: Command, monkeypatch: pytest.MonkeyPatc
     assert parts[1:] == ["kvm-ref: 1 of 2 done", "kvm-ref: 2 of 2 done\n"]
 
 
+def test_who_finds_something(kvm_ref: Command) -> None:
+    """What 6.12.117 does wrong (docs/findings.md) it does in its labels' order, with the right errnos and locks."""
+    runs = kvm_ref("matrix", "--format", "json").json["runs"]
+    assert {finding["judge"] for run in runs for finding in run["findings"]} == {
+        "bug",
+        "double_release",
+        "hardware_state",
+        "leak",
+        "retry",
+    }
+
+
 def test_every_row_has_a_second_attempt(kvm_ref: Command) -> None:
     """After the fault a load and an unload work, be they the scenario's own or further ones."""
     args = ("matrix", "--backend", "loongarch", "--cpus", "1", "--format", "json")

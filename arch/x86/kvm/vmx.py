@@ -72,6 +72,14 @@ def vmx_emergency_disable_virtualization_cpu(k: Kernel) -> None:
         kvm_cpu_vmxoff(k)
 
 
+def _feat_ctl(k: Kernel) -> int:
+    # What firmware has set of VMX, as far as that can be read.
+    msr = [0xDEADBEEF]
+    with unchecked:
+        rdmsrl_safe(k, MSR_IA32_FEAT_CTL, msr)
+    return msr[0]
+
+
 @kernel_function(fails=EFAULT, uses="pages")
 def kvm_cpu_vmxon(k: Kernel, vmxon_pointer: pages | None) -> None:
     """Turn VMX on on this CPU; -EFAULT if VMXON faults: firmware has locked it off."""
@@ -83,16 +91,8 @@ def kvm_cpu_vmxon(k: Kernel, vmxon_pointer: pages | None) -> None:
                 raise KernelError(EFAULT)
         return
 
-    def msr() -> int:
-        val = [0]
-        try:
-            rdmsrl_safe(k, MSR_IA32_FEAT_CTL, val)
-        except KernelError:
-            return 0xDEADBEEF
-        return val[0]
-
     if goto.reached("fault"):
-        WARN_ONCE(k, True, "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%x", msr)
+        WARN_ONCE(k, True, "VMXON faulted, MSR_IA32_FEAT_CTL (0x3a) = 0x%x", lambda: _feat_ctl(k))
         cr4_clear_bits(k, X86_CR4_VMXE)
 
     raise goto.error
