@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kvm_ref.judges.each_step import EachStep
 from kvm_ref.judges.finding import Finding
-from kvm_ref.judges.index import ERRORS, Index
+from kvm_ref.judges.index import ERRORS, Index, named
 from kvm_ref.trace import Trace
 
 
@@ -26,6 +26,9 @@ def error_set(trace: Trace, number: int, seen: Index) -> list[Finding]:
         if value not in ERRORS:
             message = f"{function}() jumps to {jump.label} without an error: {value}"
         elif jump.exit is not None and jump.exit[4].__class__ is int and jump.exit[4] == 0:
+            # Of a bool that is no success.
+            if any(False in facts.fails for facts in named(seen.vocabulary, function)):
+                continue
             message = f"{function}() returns 0 after it jumped to {jump.label}"
         if message:
             label = f"{function}:{jump.label}"

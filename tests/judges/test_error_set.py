@@ -11,11 +11,11 @@ from kvm_ref.judges.error_set import error_set
 SVM = vocabulary()
 
 
-def found(jumped: object, returned: object) -> list[tuple[str, str]]:
+def found(jumped: object, returned: object, function: str = "kvm_init") -> list[tuple[str, str]]:
     tape = Tape()
-    tape.enter("kvm_init")
-    tape.event("goto", "kvm_init", jumped, label="err_virt")
-    tape.leave("kvm_init", returned)
+    tape.enter(function)
+    tape.event("goto", function, jumped, label="err_virt")
+    tape.leave(function, returned)
     tape.step("load")
     return [(f.label, f.message) for f in error_set(tape.trace(), SVM)]
 
@@ -41,6 +41,11 @@ def test_a_jump_without_an_error(value: object) -> None:
 def test_success_after_unwinding() -> None:
     """A ladder that unwound does not return 0."""
     assert found(-5, 0) == [("kvm_init:err_virt", "kvm_init() returns 0 after it jumped to err_virt")]
+
+
+def test_a_bool_that_is_false() -> None:
+    """is_sev_snp_initialized() (arch/x86/kvm/svm/sev.c) jumps with an error, and what it returns is no errno."""
+    assert found(-5, 0, "is_sev_snp_initialized") == []
 
 
 def test_a_jump_that_is_not_over() -> None:
