@@ -65,7 +65,7 @@ class _Chain:
     def judged(self) -> list[Finding]:
         """Return the findings of this step."""
         out = []
-        jumps = self.seen.jumps()
+        jumps = self.seen.failures()
         after = {id(jump.exit): jump for jump in jumps}
         at_jump = {id(jump.event): jump for jump in jumps}
         for nth, (_, event) in enumerate(self.errors):
@@ -75,8 +75,7 @@ class _Chain:
             elif id(event) in at_jump:
                 out += self._comes(nth, event[1].depth - 1, at_jump[id(event)].label)
         for jump in jumps:
-            if jump.event[4] is not None:
-                out += self._kept(jump.event, jump.exit, jump.label)
+            out += self._kept(jump.event, jump.exit, jump.label)
         return out
 
     def _finding(self, function: str, label: str, message: str) -> Finding:

@@ -91,9 +91,7 @@ def _jumps(seen: Index, calls: Nesting) -> dict[int, list[Jumped]]:
     if "jumps" not in seen.found:
         by_call: dict[int, list[Jumped]] = {}
         seen.found["jumps"] = by_call
-        for jump in seen.jumps():
-            if jump.event[4] is None:
-                continue
+        for jump in seen.failures():
             by_call.setdefault(calls.jumped(jump.place, seen), []).append(jump)
     jumps: dict[int, list[Jumped]] = seen.found["jumps"]
     return jumps

@@ -280,6 +280,10 @@ class Index:
             self._jumps = [Jumped(self.events, place) for place, _ in self.gotos]
         return self._jumps
 
+    def failures(self) -> list[Jumped]:
+        """Return those of the jumps that are taken because something is wrong: their events bear a value."""
+        return [jump for jump in self.jumps() if jump.event[4] is not None]
+
 
 def _released(facts: Facts, enter: Event) -> Any:
     # What a call released: nothing if that is NULL or an error pointer.

@@ -35,6 +35,17 @@ def _warn(k: Kernel, function: str, text: str) -> None:
     k.log.append(f"WARNING: CPU: {k.at.cpu} at {function}: {text}")
 
 
+def _first(k: Kernel, text: str) -> str:
+    # The function that is about to warn, or "" if it has done so before.
+    frame = sys._getframe(2)
+    function = frame.f_code.co_name
+    place = (frame.f_globals["__name__"], function, text)
+    if place in k.warned:
+        return ""
+    k.warned.add(place)
+    return function
+
+
 def WARN_ON(k: Kernel, condition: object, text: str) -> bool:
     """Warn if `condition` holds, and return whether it does. `text` is the condition as in C."""
     if condition:
@@ -44,13 +55,9 @@ def WARN_ON(k: Kernel, condition: object, text: str) -> bool:
 
 def WARN_ON_ONCE(k: Kernel, condition: object, text: str) -> bool:
     """Warn the first time that `condition` holds at this place, and return whether it does."""
-    if condition:
-        frame = sys._getframe(1)
-        function = frame.f_code.co_name
-        place = (frame.f_globals["__name__"], function, text)
-        if place not in k.warned:
-            k.warned.add(place)
-            _warn(k, function, text)
+    function = _first(k, text) if condition else ""
+    if function:
+        _warn(k, function, text)
     return bool(condition)
 
 
@@ -59,13 +66,9 @@ def WARN_ONCE(k: Kernel, condition: object, format: str, *args: Callable[[], obj
 
     The macro's arguments are only worked out when it warns.
     """
-    if condition:
-        frame = sys._getframe(1)
-        function = frame.f_code.co_name
-        place = (frame.f_globals["__name__"], function, format)
-        if place not in k.warned:
-            k.warned.add(place)
-            _warn(k, function, format % tuple([work_out() for work_out in args]))
+    function = _first(k, format) if condition else ""
+    if function:
+        _warn(k, function, format % tuple([work_out() for work_out in args]))
     return bool(condition)
 
 

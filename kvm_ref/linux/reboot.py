@@ -57,12 +57,11 @@ def run_there(k: Kernel, cpu: int, function: Callable[[Kernel], object]) -> None
         k.run_on(k.at.task, cpu, function)
 
 
-def _stop(k: Kernel, cpu: int, name: str, last: str = "") -> NoReturn:
+def _stop(k: Kernel, cpu: int, machine: Callable[[Kernel], None] | None, why: str) -> NoReturn:
     # machine_restart() and its like, as the architecture has it; then the firmware does the rest.
-    machine = getattr(k.arch, name)
     if machine:
         run_there(k, cpu, machine)
-    raise MachineStopped(last or name)
+    raise MachineStopped(why)
 
 
 def kernel_restart_prepare(k: Kernel) -> None:
@@ -95,7 +94,7 @@ def kernel_restart(k: Kernel) -> None:
     cpu = migrate_to_reboot_cpu(k)
     run_there(k, cpu, syscore_shutdown)
     pr_err(k, "reboot: Restarting system")
-    _stop(k, cpu, "machine_restart")
+    _stop(k, cpu, k.arch.machine_restart, "machine_restart")
 
 
 @kernel_function()
@@ -112,7 +111,7 @@ def kernel_halt(k: Kernel) -> None:
         pr_err(k, "reboot: Power off not available: System halted instead")
     else:
         pr_err(k, "reboot: System halted")
-    _stop(k, cpu, "machine_halt")
+    _stop(k, cpu, k.arch.machine_halt, "machine_halt")
 
 
 @kernel_function()
@@ -126,7 +125,7 @@ def kernel_power_off(k: Kernel) -> None:
     cpu = migrate_to_reboot_cpu(k)
     run_there(k, cpu, syscore_shutdown)
     pr_err(k, "reboot: Power down")
-    _stop(k, cpu, "machine_power_off")
+    _stop(k, cpu, k.arch.machine_power_off, "machine_power_off")
 
 
 @kernel_function(fails=(EBUSY, EINVAL))
@@ -155,7 +154,7 @@ def kernel_kexec(k: Kernel) -> None:
         # There are architectures whose machine_shutdown() takes the other CPUs down by hotplug.
         cpu_hotplug_enable(k)
         pr_err(k, "kexec_core: Starting new kernel")
-        _stop(k, cpu, "machine_shutdown", "machine_kexec")
+        _stop(k, cpu, k.arch.machine_shutdown, "machine_kexec")
 
     if goto.reached("Unlock"):
         g.kexec_lock = False

@@ -197,19 +197,19 @@ class Machine:
 
     def idle(self, code: Code) -> Mapping[int, Idle]:
         """Return the conditions of a function that make no difference to this walk."""
-        raise NotImplementedError
+        raise NotImplementedError  # what makes a difference depends on what is looked for
 
     def called(self, state: State, op: Call) -> list[State] | None:
         """Do a call."""
-        raise NotImplementedError
+        raise NotImplementedError  # a walk and a comparison each do it their own way
 
     def jumped(self, state: State, label: str, line: int) -> list[State] | None:
         """Allow a jump that was just done, or not."""
-        raise NotImplementedError
+        raise NotImplementedError  # a walk takes every jump, a comparison those of the model
 
     def returned(self, state: State, op: Return, value: Value) -> list[State] | None:
         """Return from the innermost call, if that is allowed."""
-        raise NotImplementedError
+        raise NotImplementedError  # likewise
 
     def back(self, state: State, frame: Frame) -> bool:
         """Say whether a jump back may be done once more."""
