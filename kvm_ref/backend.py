@@ -50,6 +50,8 @@ class Backend:
         kvm_arch_nr_memslot_as_ids: how many address spaces a VM has (include/linux/kvm_host.h).
         boot_secondary: optional; what the architecture does to start a CPU, or to refuse it: what its
             __cpu_up() calls. None: every CPU starts.
+        cpu_disable: optional; what refuses to take the CPU that runs out of service: what its __cpu_disable() calls.
+            None: nothing does.
         arch_suspend_possible: the machine can suspend to memory (CONFIG_ARCH_SUSPEND_POSSIBLE).
         kvm_vm_stats_desc, kvm_vcpu_stats_desc: the names of the statistics of a VM and of its
             CPUs; one of each kind stands for all.
@@ -85,9 +87,14 @@ class Backend:
     machine_shutdown: Callable[[Kernel], None] | None = None
     kvm_arch_nr_memslot_as_ids: ClassVar[int] = 1
     boot_secondary: Callable[[Kernel, int], None] | None = None
+    cpu_disable: Callable[[Kernel], None] | None = None
     arch_suspend_possible: ClassVar[bool] = True
     kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)
     kvm_vcpu_stats_desc: ClassVar[tuple[str, ...]] = ("halt_successful_poll",)
+
+    def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
+        """Say whether a CPU has a file ``online`` (include/linux/cpu.h); each has, unless this is overridden."""
+        return True
 
     def at_reset(self, features: Mapping[str, bool]) -> Mapping[str, int]:
         """Return what registers hold before KVM writes them, on CPUs with these features."""

@@ -24,6 +24,7 @@ from kvm_ref.linux.cpu import Cpuhp
 from kvm_ref.linux.cpuhotplug import OWN
 from kvm_ref.linux.cpumask import NR_CPUS, format_list
 from kvm_ref.linux.debugfs import Debugfs
+from kvm_ref.linux.device import Devices
 from kvm_ref.linux.miscdevice import Misc
 from kvm_ref.linux.module import Modules
 from kvm_ref.linux.reboot import MachineStopped
@@ -128,7 +129,7 @@ def machine(scenario: Scenario, backend: Backend) -> Kernel:
             f"impossible CPUs: {format_list(online) or 'none'} online, {format_list(present) or 'none'} present, "
             f"{format_list(possible) or 'none'} possible; expected at least one, each among the next"
         )
-    return Kernel(
+    k = Kernel(
         backend,
         possible=scenario.cpus.possible,
         present=scenario.cpus.present,
@@ -137,6 +138,9 @@ def machine(scenario: Scenario, backend: Backend) -> Kernel:
         cmdline=modules.check(backend.modules, scenario.params),
         features=dict(scenario.features),
     )
+    # The devices of CPUs say what was online at boot, not when the first of them is asked for.
+    k[Devices]
+    return k
 
 
 def look(k: Kernel) -> dict[str, Any]:

@@ -13,15 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from kvm_ref.backend import Backend
-from kvm_ref.errno import EBADF, EBUSY, EINVAL, EMFILE, ENOENT, ENXIO, ERANGE, KernelError
+from kvm_ref.errno import EACCES, EBADF, EBUSY, EINVAL, EMFILE, ENOENT, ENXIO, ERANGE, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.cpu import Cpuhp
 from kvm_ref.linux.cpumask import format_list
+from kvm_ref.linux.device import get_cpu_device, online_store
 from kvm_ref.linux.file import Files, close_fd
-from kvm_ref.linux.hotplug import cpu_device_down, cpu_device_up, write_cpuhp_fail
+from kvm_ref.linux.hotplug import write_cpuhp_fail
 from kvm_ref.linux.miscdevice import KVM_MINOR, Misc, misc_open
-from kvm_ref.linux.reboot import kernel_halt, kernel_kexec, kernel_power_off, kernel_restart, sys_reboot
+from kvm_ref.linux.reboot import (
+    kernel_halt,
+    kernel_kexec,
+    kernel_power_off,
+    kernel_restart,
+    run_there,
+    sys_reboot,
+)
 from kvm_ref.linux.suspend import pm_suspend
 from kvm_ref.misuse import Misuse, nearest
 from kvm_ref.virt.kvm_vm import kvm_dev_ioctl
@@ -140,28 +148,51 @@ def _possible(possible: Sequence[int], text: str | None, verb: str) -> int:
     return cpu
 
 
+def _device(k: Kernel, cpu: int) -> int:
+    # The directory of a CPU in sysfs is there if it is plugged in.
+    dev = get_cpu_device(k, cpu)
+    if dev is None:
+        raise KernelError(ENOENT)
+    return dev
+
+
+def _switch(k: Kernel, cpu: int, val: bool) -> None:
+    # Write to the file ``online``. Where there is none a shell tries to make it, which sysfs does not let it.
+    dev = _device(k, cpu)
+    if not k.arch.arch_cpu_is_hotpluggable(k, cpu):
+        raise KernelError(EACCES)
+    # The shell runs on a CPU that stays, if there is one.
+    run_there(k, min(k.online - {cpu}, default=cpu), lambda k: online_store(k, dev, val))
+
+
 def offline(k: Kernel, argument: str | None) -> None:
-    """Take a CPU down: echo 0 to its file ``online`` in sysfs; one that is down stays so."""
-    cpu = _possible(k.possible, argument, "offline")
-    if cpu in k.online:
-        cpu_device_down(k, cpu)
+    """Take a CPU down: echo 0 to its file ``online`` in sysfs; one that is down stays so.
+
+    Raises:
+        KernelError: ENOENT, it is not plugged in; EACCES, it cannot be taken down; or what device_offline()
+            gives.
+    """
+    _switch(k, _possible(k.possible, argument, "offline"), False)
 
 
 def online(k: Kernel, argument: str | None) -> None:
-    """Bring a CPU up: echo 1 to its file ``online`` in sysfs; one that is up stays so."""
-    cpu = _possible(k.possible, argument, "online")
-    if cpu not in k.online:
-        cpu_device_up(k, cpu)
+    """Bring a CPU up: echo 1 to its file ``online`` in sysfs; one that is up stays so.
+
+    Raises:
+        KernelError: as for offline(), and what device_online() gives.
+    """
+    _switch(k, _possible(k.possible, argument, "online"), True)
 
 
 def hotplug_fail(k: Kernel, argument: str | None) -> None:
     """Let a CPU's next walk over a state fail there: echo the state to its file ``hotplug/fail``.
 
     Raises:
-        KernelError: ERANGE, the number is none of an int; EINVAL, there is no such state.
+        KernelError: ENOENT, the CPU is not plugged in; ERANGE, the number is none of an int; EINVAL, there
+            is no such state.
     """
     number, _, state = (argument or "").partition(":")
-    cpu = _possible(k.possible, number, "hotplug-fail")
+    cpu = _device(k, _possible(k.possible, number, "hotplug-fail"))
     names = {step.name: n for n, step in k[Cpuhp].cpuhp_hp_states.items()}
     if re.fullmatch(r"[+-]?[0-9]+", state):
         if len(state) > 11 or not -(1 << 31) <= int(state) < 1 << 31:

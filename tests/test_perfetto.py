@@ -171,8 +171,8 @@ def test_nothing_happens_after_a_bug(kvm_ref: Command) -> None:
     """
     args = ("--backend", "x86-vmx", "--fail", "kvm_cpu_vmxoff@1", "load", "offline=1")
     events = events_of(kvm_ref, *args)
-    # kernel/cpu.c: cpu_down() and _cpu_down() hold these.
-    checked(events, {"cpu_add_remove_lock", "cpu_hotplug_lock"})
+    # drivers/base/core.c: online_store() and device_offline() hold two, kernel/cpu.c: cpu_down() and _cpu_down() two.
+    checked(events, {"device_hotplug_lock", "dev->mutex", "cpu_add_remove_lock", "cpu_hotplug_lock"})
     named = [e for e in events if e.get("cat") in ("call", "lock")]
     fault = next(n for n, e in enumerate(named) if e["name"] == "kvm_spurious_fault")
     assert {e["ph"] for e in named[fault + 1 :]} == {"E"}

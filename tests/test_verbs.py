@@ -29,7 +29,7 @@ def results(*verbs: str, backend: str = "x86-svm", fail: str = "", **more: objec
         ("load open-dev unload close-dev unload", [0, 0, -16, 0, 0]),
         ("load open-dev create-vm close-dev unload close-vm unload", [0, 0, 0, 0, -16, 0, 0]),
         ("load load unload unload", [0, -17, 0, -2]),  # EEXIST, ENOENT: kernel/module/main.c
-        ("offline=0 offline=1", [0, -16]),  # EBUSY: the last CPU
+        ("offline=1 offline=0", [0, -13]),  # EACCES: x86 has no file for CPU 0
         ("offline=1 offline=1 online=1 online=1", [0] * 4),  # nothing to do: device_offline()
         (
             "load hotplug-fail=1:99999999999 hotplug-fail=1:--5 hotplug-fail=1:+148 offline=1",
@@ -44,6 +44,11 @@ def results(*verbs: str, backend: str = "x86-svm", fail: str = "", **more: objec
 def test_what_the_kernel_says(verbs: str, given: list[int | None]) -> None:
     """Each verb gives the errno that Linux gives."""
     assert results(*verbs.split()) == given
+
+
+def test_the_last_cpu_stays() -> None:
+    """cpu_down_maps_locked() finds no CPU to do it on (EBUSY)."""
+    assert results("offline=0", "offline=1", backend="riscv") == [0, -16]
 
 
 def test_a_hypervisor_that_finds_the_cpu_taken() -> None:

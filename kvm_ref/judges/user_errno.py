@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kvm_ref.errno import (
+    EACCES,
     EAGAIN,
     EBADF,
     EBUSY,
@@ -39,7 +40,7 @@ from kvm_ref.text import errno_name
 from kvm_ref.trace import Trace
 
 # By verb. Sources: init_module(2), delete_module(2), open(2), close(2); Documentation/virt/kvm/api.rst and
-# fs/file.c for KVM_CREATE_VM; kernel/cpu.c, kernel/power/suspend.c.
+# fs/file.c for KVM_CREATE_VM; open(2) again, drivers/base/core.c, kernel/cpu.c, kernel/power/suspend.c.
 MAY_GIVE: Mapping[str, frozenset[Errno]] = {
     "load": frozenset(
         {EAGAIN, EBUSY, EEXIST, EFAULT, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENXIO, EOPNOTSUPP, EPERM}
@@ -51,10 +52,10 @@ MAY_GIVE: Mapping[str, frozenset[Errno]] = {
         {EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, EMFILE, ENFILE, ENODEV, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}
     ),
     "close-vm": frozenset({EBADF}),
-    "offline": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
-    "online": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENODEV, EOPNOTSUPP, EPERM}),
-    "hotplug-fail": frozenset({EINVAL, EPERM, ERANGE}),
-    "suspend": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EPERM}),
+    "offline": frozenset({EACCES, EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
+    "online": frozenset({EACCES, EAGAIN, EBUSY, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, EOPNOTSUPP, EPERM}),
+    "hotplug-fail": frozenset({EINVAL, ENOENT, EPERM, ERANGE}),
+    "suspend": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
 }  # fmt: skip
 
 

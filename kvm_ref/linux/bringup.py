@@ -21,7 +21,7 @@ from kvm_ref.linux.cpuhotplug import (
 from kvm_ref.linux.cpuhp import cpuhp_invoke_callback_range_nofail, cpuhp_kick_ap, notify_cpu_starting
 from kvm_ref.linux.cpumask import cpu_online
 from kvm_ref.linux.printk import BUG_ON, WARN_ON
-from kvm_ref.linux.smp import __cpu_up
+from kvm_ref.linux.smp import __cpu_disable, __cpu_up
 from kvm_ref.linux.smpboot import idle_thread_get
 from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function
@@ -68,12 +68,16 @@ def bringup_cpu(k: Kernel, cpu: int) -> int:
 
 
 def take_cpu_down(k: Kernel) -> None:
-    """Take the CPU that runs out of service, with every other one stopped."""
+    """Take the CPU that runs out of service, with every other one stopped.
+
+    Raises:
+        KernelError: it cannot be spared.
+    """
     cpu = k.cpu
     st = cpuhp_state(k, cpu)
     target = max(st.target, CPUHP_AP_OFFLINE)
 
-    k.online.discard(cpu)
+    __cpu_disable(k)
 
     WARN_ON(k, st.state != CPUHP_TEARDOWN_CPU - 1, "st->state != (CPUHP_TEARDOWN_CPU - 1)")
 
@@ -82,7 +86,7 @@ def take_cpu_down(k: Kernel) -> None:
 
 @kernel_function(fails=ENOSPC, args=("cpu",))
 def takedown_cpu(k: Kernel, cpu: int) -> int:
-    """Let a CPU die; it may refuse (on x86 with -ENOSPC, if no other one has room for its interrupts)."""
+    """Let a CPU die; it may refuse."""
     k.run_on(f"migration/{cpu}", cpu, take_cpu_down)
     BUG_ON(k, cpu_online(k, cpu), "cpu_online(cpu)")
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors kernel/cpu.c: taking CPUs down and bringing them up, for user space and around a suspend.
+"""Mirrors kernel/cpu.c: taking a CPU down and bringing it up.
 
-What user space asks for can be refused for a while (cpu_hotplug_disable()); what a suspend does to
-the CPUs cannot. How one CPU walks through its states is in kvm_ref/linux/cpuhp.py.
+What user space asks for can be refused for a while (cpu_hotplug_disable()); what the kernel does by itself
+cannot (kvm_ref/linux/nonboot.py). How one CPU walks through its states is in kvm_ref/linux/cpuhp.py.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from kvm_ref.linux.cpuhp import (
     cpuhp_step_empty,
     cpuhp_up_callbacks,
 )
-from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
+from kvm_ref.linux.cpumask import for_each_online_cpu
 from kvm_ref.linux.mutex import Mutex, guard, mutex_lock, mutex_unlock
-from kvm_ref.linux.printk import BUG_ON, WARN_ON, WARN_ON_ONCE, pr_err, pr_info, pr_warn
+from kvm_ref.linux.printk import WARN_ON, WARN_ON_ONCE, pr_err
 from kvm_ref.linux.smpboot import idle_thread_get
 from kvm_ref.unwind import NoError, ladder, unchecked
 from kvm_ref.vocabulary import kernel_function
@@ -65,6 +65,7 @@ def cpu_hotplug_disable(k: Kernel) -> None:
 
 
 def __cpu_hotplug_enable(k: Kernel) -> None:
+    """Undo one cpu_hotplug_disable() for who keeps others out already (kernel/cpu.c)."""
     g = k[Hotplug]
     if WARN_ON_ONCE(k, not g.cpu_hotplug_disabled, "Unbalanced cpu hotplug enable"):
         return
@@ -76,12 +77,6 @@ def cpu_hotplug_enable(k: Kernel) -> None:
     cpu_maps_update_begin(k)
     __cpu_hotplug_enable(k)
     cpu_maps_update_done(k)
-
-
-@kernel_function(fails=True)
-def pm_wakeup_pending(k: Kernel) -> bool:
-    """Say whether something is to wake the system, or keep it awake (drivers/base/power/wakeup.c)."""
-    return False
 
 
 @kernel_function()
@@ -189,8 +184,12 @@ def _cpu_up(k: Kernel, cpu: int, target: int) -> None:
         raise ret
 
 
-def _cpu_down_maps_locked(k: Kernel, cpu: int, target: int) -> None:
-    # cpu_down_maps_locked(): a CPU is not taken down by a task that runs on it.
+def cpu_down_maps_locked(k: Kernel, cpu: int, target: int) -> None:
+    """Take a CPU down, by a task on another one (kernel/cpu.c).
+
+    Raises:
+        KernelError: EBUSY, that is refused now, or there is no other one; or what _cpu_down() gives.
+    """
     if k[Hotplug].cpu_hotplug_disabled:
         raise KernelError(EBUSY)
 
@@ -206,7 +205,7 @@ def cpu_down(k: Kernel, cpu: int, target: int) -> None:
     """Take a CPU down for user space; EBUSY while that is refused, or if it is the last one."""
     cpu_maps_update_begin(k)
     try:
-        _cpu_down_maps_locked(k, cpu, target)
+        cpu_down_maps_locked(k, cpu, target)
     finally:
         cpu_maps_update_done(k)
 
@@ -255,69 +254,6 @@ def cpu_device_up(k: Kernel, cpu: int) -> None:
         KernelError: what cpu_up() gives. A CPU that is up already stays so, without an error.
     """
     cpu_up(k, cpu, CPUHP_ONLINE)
-
-
-@kernel_function(fails=EBUSY, args=("primary",))
-def freeze_secondary_cpus(k: Kernel, primary: int) -> None:
-    """Take every CPU but `primary` down, the highest first, and note which; -1 is the first online one.
-
-    Nobody else may take CPUs up or down from now on, not even after a failure: thaw_secondary_cpus()
-    is called in any case.
-
-    Raises:
-        KernelError: something is to wake the system (EBUSY), or a CPU did not go down.
-    """
-    g = k[Hotplug]
-    cpu_maps_update_begin(k)
-    if not cpu_online(k, primary):
-        primary = min(k.online)
-
-    g.frozen_cpus.clear()
-    pr_info(k, "Disabling non-boot CPUs ...")
-    try:
-        for cpu in reversed(for_each_online_cpu(k)):
-            if cpu == primary:
-                continue
-
-            if pm_wakeup_pending(k):
-                pr_info(k, "Wakeup pending. Abort CPU freeze")
-                raise KernelError(EBUSY)
-
-            try:
-                _cpu_down(k, cpu, CPUHP_OFFLINE)
-            except KernelError as error:
-                pr_err(k, f"Error taking CPU{cpu} down: {-(error.errno or 0)}")
-                raise
-            g.frozen_cpus.append(cpu)
-
-        BUG_ON(k, len(k.online) > 1, "num_online_cpus() > 1")
-    except KernelError:
-        pr_err(k, "Non-boot CPUs are not disabled")
-        raise
-    finally:
-        g.cpu_hotplug_disabled += 1
-        cpu_maps_update_done(k)
-
-
-@kernel_function()
-def thaw_secondary_cpus(k: Kernel) -> None:
-    """Bring up, the lowest first, what freeze_secondary_cpus() took down; one that fails stays down."""
-    g = k[Hotplug]
-    cpu_maps_update_begin(k)
-    __cpu_hotplug_enable(k)
-    if g.frozen_cpus:
-        pr_info(k, "Enabling non-boot CPUs ...")
-
-        for cpu in sorted(g.frozen_cpus):
-            try:
-                _cpu_up(k, cpu, CPUHP_ONLINE)
-            except KernelError as error:
-                pr_warn(k, f"Error taking CPU{cpu} up: {-(error.errno or 0)}")
-            else:
-                pr_info(k, f"CPU{cpu} is up")
-
-        g.frozen_cpus.clear()
-    cpu_maps_update_done(k)
 
 
 def write_cpuhp_fail(k: Kernel, cpu: int, state: int) -> None:

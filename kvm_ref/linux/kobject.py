@@ -9,6 +9,8 @@ from kvm_ref.linux.slab import kmemory
 from kvm_ref.vocabulary import kernel_function
 
 KOBJ_CHANGE = "KOBJ_CHANGE"
+KOBJ_ONLINE = "KOBJ_ONLINE"
+KOBJ_OFFLINE = "KOBJ_OFFLINE"
 
 
 @kernel_function(args=("var",))
@@ -24,3 +26,9 @@ def add_uevent_var(k: Kernel, env: kmemory, var: str) -> int:
 @kernel_function(fails=ENOMEM, args=("kobj", "action"))
 def kobject_uevent_env(k: Kernel, kobj: object, action: str) -> None:
     """Tell user space of something that happened to a device (lib/kobject_uevent.c)."""
+
+
+@kernel_function(fails=ENOMEM, args=("kobj", "action"))
+def kobject_uevent(k: Kernel, kobj: object, action: str) -> None:
+    """Tell user space of something that happened to a device, without more words (lib/kobject_uevent.c)."""
+    kobject_uevent_env(k, kobj, action)

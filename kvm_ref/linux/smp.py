@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors include/linux/smp.h: starting other CPUs, and running a function on them by inter-processor interrupt.
+"""Mirrors include/linux/smp.h: starting and stopping other CPUs, and running a function on them by inter-processor interrupt.
 
 A call on the CPU that asks for it is an ordinary call. On another CPU the function runs as task
 ``ipi``, whose depth starts at 0.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvm_ref.errno import EIO, ENXIO, ErrPtr, KernelError
+from kvm_ref.errno import EIO, ENOSPC, ENXIO, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpuhp import notify_cpu_starting
 from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu
@@ -63,3 +63,17 @@ def __cpu_up(k: Kernel, cpu: int, tidle: str | ErrPtr) -> None:
 
     k.run_on(tidle, cpu, notify_cpu_starting, cpu)
     k.online.add(cpu)
+
+
+@kernel_function(fails=ENOSPC)
+def __cpu_disable(k: Kernel) -> None:
+    """Take the CPU that runs out of service (asm/smp.h); each architecture has its own.
+
+    Raises:
+        KernelError: what its hook `cpu_disable` refuses with; on x86 ENOSPC, no other CPU has room for this one's
+            interrupts.
+    """
+    if k.arch.cpu_disable:
+        k.arch.cpu_disable(k)
+
+    k.online.discard(k.cpu)

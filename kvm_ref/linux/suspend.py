@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel, SystemState
-from kvm_ref.linux.hotplug import freeze_secondary_cpus, pm_wakeup_pending, thaw_secondary_cpus
 from kvm_ref.linux.mutex import mutex_lock, mutex_unlock
+from kvm_ref.linux.nonboot import freeze_secondary_cpus, pm_wakeup_pending, thaw_secondary_cpus
 from kvm_ref.linux.notifier import PmEvent, pm_notifier_call_chain, pm_notifier_call_chain_robust
 from kvm_ref.linux.printk import pr_err, pr_info
 from kvm_ref.linux.reboot import Reboot, run_there

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from kvm_ref.errno import EBUSY, KernelError
 from kvm_ref.kernel import Kernel, Statics
-from kvm_ref.linux.hotplug import pm_wakeup_pending
 from kvm_ref.linux.list import list_add_tail, list_del
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
+from kvm_ref.linux.nonboot import pm_wakeup_pending
 from kvm_ref.linux.printk import pr_err
 from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function

@@ -56,6 +56,10 @@ _LOCKING: dict[str, tuple[str, int | str]] = {
     "cpus_write_unlock": ("unlock", "cpu_hotplug_lock"),
     "cpu_maps_update_begin": ("lock", "cpu_add_remove_lock"),
     "cpu_maps_update_done": ("unlock", "cpu_add_remove_lock"),
+    "device_lock": ("lock", "mutex"),
+    "device_unlock": ("unlock", "mutex"),
+    "lock_device_hotplug": ("lock", "device_hotplug_lock"),
+    "unlock_device_hotplug": ("unlock", "device_hotplug_lock"),
     "lock_system_sleep": ("lock", "system_transition_mutex"),
     "unlock_system_sleep": ("unlock", "system_transition_mutex"),
 }

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from arch.arm64.kernel.smp import boot_secondary
+from arch.arm64.kernel.process import machine_shutdown
+from arch.arm64.kernel.smp import boot_secondary, op_cpu_disable
 from arch.arm64.kernel.sysreg import (
     HCR_EL2,
     HCR_HOST_NVHE_FLAGS,
@@ -74,6 +75,8 @@ class Arm64(Backend):
         HCR_EL2: HCR_HOST_NVHE_FLAGS,
     }
     boot_secondary = staticmethod(boot_secondary)
+    cpu_disable = staticmethod(op_cpu_disable)
+    machine_shutdown = staticmethod(machine_shutdown)
     modules = (Module("kvm", boot, None, params=(*kvm_main.PARAMS, KVM_ARM_MODE), builtin=True),)
 
     kvm_arch_enable_virtualization_cpu = staticmethod(cpu.kvm_arch_enable_virtualization_cpu)
@@ -85,6 +88,10 @@ class Arm64(Backend):
     # The common code's notifier for the process's memory is to call it.
     kvm_arch_flush_shadow_all = staticmethod(nested.kvm_arch_flush_shadow_all)
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
+
+    def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
+        """Say whether a CPU can be taken down: any, where firmware does it (arch/arm64/kernel/setup.c)."""
+        return k.features["psci"]
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return the CPUs whose EL2 is KVM's."""

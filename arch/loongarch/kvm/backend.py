@@ -15,6 +15,7 @@ from arch.loongarch.kernel.csr import (
     LOONGARCH_CSR_GSTAT,
     LOONGARCH_CSR_GTLBC,
 )
+from arch.loongarch.kernel.machine_kexec import machine_shutdown
 from arch.loongarch.kvm import main, mmu, vm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
@@ -44,6 +45,12 @@ class LoongArch(Backend):
     kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
     kvm_arch_flush_shadow_all = staticmethod(mmu.kvm_arch_flush_shadow_all)
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
+
+    machine_shutdown = staticmethod(machine_shutdown)
+
+    def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
+        """Say whether a CPU can be taken down: any but the one that handles the interrupts of devices (arch/loongarch/kernel/topology.c)."""
+        return cpu > 0
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return which CPUs tell guests apart in the TLB."""

@@ -46,6 +46,10 @@ class Mips(Backend):
     kvm_arch_flush_shadow_all = staticmethod(vm.kvm_arch_flush_shadow_all)
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
 
+    def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
+        """Say whether a CPU can be taken down: any but the one that booted (arch/mips/kernel/topology.c)."""
+        return cpu > 0
+
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return the CPUs whose GuestCtl0 holds what KVM wrote."""
         return {"guestctl0_cpus": [c for c in k.online if k.registers.get((c, C0_GUESTCTL0), 0)]}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from arch.riscv.kernel.csr import CSR_HIDELEG
+from arch.riscv.kernel.machine_kexec import machine_shutdown
 from arch.riscv.kvm import main, vm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
@@ -44,6 +45,8 @@ class RiscV(Backend):
     kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
     kvm_arch_flush_shadow_all = staticmethod(vm.kvm_arch_flush_shadow_all)
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
+
+    machine_shutdown = staticmethod(machine_shutdown)
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return which CPUs hand interrupts to guests."""

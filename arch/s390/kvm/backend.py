@@ -39,6 +39,10 @@ class S390(Backend):
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
     kvm_arch_free_vm = staticmethod(vm.kvm_arch_free_vm)
 
+    def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
+        """Say whether a CPU can be taken down: any but the one that booted (arch/s390/kernel/smp.c)."""
+        return cpu > 0
+
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return what firmware knows of the GIB, and whether vfio has a way into KVM."""
         gib = k.registers.get((k.possible[0], GIB_ORIGIN), 0)

@@ -79,6 +79,10 @@ class _X86(Backend):
     # One for system management mode; VMs whose memory is private have none, but they are not in this model.
     kvm_arch_nr_memslot_as_ids = 2
 
+    def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
+        """Say whether a CPU can be taken down: any but the one that booted (arch/x86/kernel/setup.c)."""
+        return cpu > 0
+
 
 class X86Svm(_X86):
     """AMD SVM: kvm.ko and kvm-amd.ko."""
