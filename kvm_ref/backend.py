@@ -48,11 +48,14 @@ class Backend:
             does last of all, on the CPU that is left to do it (include/linux/reboot.h); None means nothing
             that matters here. The last one comes before another kernel is started.
         kvm_arch_nr_memslot_as_ids: how many address spaces a VM has (include/linux/kvm_host.h).
+        irqchip_pins: how many pins the interrupt controllers of a VM have, where "HAVE_KVM_IRQ_ROUTING" is set
+            (KVM_NR_IRQCHIPS times KVM_IRQCHIP_NUM_PINS).
         boot_secondary: optional; what the architecture does to start a CPU, or to refuse it: what its
-            __cpu_up() calls. None: every CPU starts.
-        cpu_disable: optional; what refuses to take the CPU that runs out of service: what its __cpu_disable() calls.
-            None: nothing does.
-        arch_suspend_possible: the machine can suspend to memory (CONFIG_ARCH_SUSPEND_POSSIBLE).
+            __cpu_up() calls, or on x86 arch_cpuhp_kick_ap_alive(). None: every CPU starts.
+        arch_cpuhp_cleanup_dead_cpu: optional; what is done when a CPU is dead (include/linux/cpuhotplug.h).
+        cpu_disable: optional; its __cpu_disable(): what takes the CPU that runs out of service, or refuses. None:
+            one that never refuses.
+        arch_suspend_possible: the machine can sleep (CONFIG_SUSPEND); if not, it has no file to ask for that.
         kvm_vm_stats_desc, kvm_vcpu_stats_desc: the names of the statistics of a VM and of its
             CPUs; one of each kind stands for all.
     """
@@ -86,14 +89,27 @@ class Backend:
     machine_power_off: Callable[[Kernel], None] | None = None
     machine_shutdown: Callable[[Kernel], None] | None = None
     kvm_arch_nr_memslot_as_ids: ClassVar[int] = 1
+    irqchip_pins: ClassVar[int] = 1
     boot_secondary: Callable[[Kernel, int], None] | None = None
-    cpu_disable: Callable[[Kernel], None] | None = None
+    arch_cpuhp_cleanup_dead_cpu: Callable[[Kernel, int], None] | None = None
+    cpu_disable: Callable[[Kernel], int] | None = None
     arch_suspend_possible: ClassVar[bool] = True
     kvm_vm_stats_desc: ClassVar[tuple[str, ...]] = ("remote_tlb_flush",)
     kvm_vcpu_stats_desc: ClassVar[tuple[str, ...]] = ("halt_successful_poll",)
 
     def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
         """Say whether a CPU has a file ``online`` (include/linux/cpu.h); each has, unless this is overridden."""
+        return True
+
+    def machine_kexec_prepare(self, k: Kernel) -> bool:
+        """Say whether another kernel can be loaded, to be started later (include/linux/kexec.h)."""
+        return True
+
+    def suspend_to_ram(self, k: Kernel) -> bool:
+        """Say whether the platform can sleep deeply (include/linux/suspend.h: suspend_set_ops()).
+
+        Otherwise it idles until it is woken, and no CPU goes down.
+        """
         return True
 
     def at_reset(self, features: Mapping[str, bool]) -> Mapping[str, int]:

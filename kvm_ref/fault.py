@@ -36,7 +36,7 @@ class Fault:
         nth: which of the matching calls, counted from 1 since the first verb.
         cpu: only calls that run on this CPU count.
         errno: what it fails with; None is the function's natural failure.
-        under: only calls somewhere below this function count.
+        under: only calls count that are made while this function runs.
         where: only calls whose recorded arguments have these values count.
         effect: "system_state=SYSTEM_RESTART" and the like: the call runs, and this happens in it.
     """
@@ -129,7 +129,8 @@ def check(fault: Fault, vocabulary: Vocabulary) -> None:
     """Refuse a fault that cannot be.
 
     Raises:
-        Misuse: the function is unknown, cannot fail in C, or has no errno to choose.
+        Misuse: the function is unknown, cannot fail in C, or has no errno to choose. One that returns
+            an int may be made to give any, even if it always gives 0.
     """
     targets = _targets(fault, vocabulary)
     if not targets:
@@ -142,9 +143,9 @@ def check(fault: Fault, vocabulary: Vocabulary) -> None:
             )
         return
     facts = targets[0]
-    if not facts.fails:
+    if not facts.fails and not (fault.errno and facts.returns_int):
         raise Misuse(f"{facts.name}() cannot fail in C: kvm-ref list faults names those that can")
-    if fault.errno is not None and not isinstance(facts.fails[0], (Errno, ErrPtr)):
+    if fault.errno is not None and facts.fails and not isinstance(facts.fails[0], (Errno, ErrPtr)):
         raise Misuse(f"{facts.name}() fails by returning {facts.fails[0]}: it has no errno to choose")
 
 
@@ -200,7 +201,7 @@ class Pending:
             k.emit(("inject", k.at.inner or k.at.deeper(), "system_state", None, int(state)))
             k.system_state = state
             return None
-        failure = facts.fails[0]
+        failure = facts.fails[0] if facts.fails else fault.errno
         if isinstance(failure, Errno):
             error = fault.errno or failure
             k.emit(("inject", k.at, facts.name, None, -int(error)))
@@ -215,14 +216,16 @@ class Pending:
 
 
 def callers(events: Sequence[Event]) -> list[str]:
-    """Return the functions that enclose the last event, innermost first."""
-    _, here, function, *_ = events[-1]
-    out = [function]
-    depth = here.depth
+    """Return the functions that enclose the last event, innermost first: in its task, and in those that wait for it."""
+    out: list[str] = []
+    # Of each task how deep it is, as far back as was looked: what is deeper has returned.
+    depths: dict[tuple[str, int], int] = {}
     for kind, at, name, _, _ in reversed(events):
-        if kind == "enter" and at.task == here.task and at.cpu == here.cpu and at.depth < depth:
-            depth = at.depth
-            out.append(name)
+        depth = depths.get((at.task, at.cpu))
+        if kind in ("enter", "exit") and (depth is None or at.depth < depth):
+            depths[at.task, at.cpu] = at.depth
+            if kind == "enter":
+                out.append(name)
     return out
 
 

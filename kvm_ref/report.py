@@ -206,7 +206,7 @@ def comparison(first: str, second: str, found: Comparison) -> Iterator[str]:
         aside = f" ({found.unrecorded} steps without recorded events)" if found.unrecorded else ""
         yield f"equal: all {found.equal} events, the results and what is left behind, in {found.steps} steps{aside}"
         if found.note:
-            yield f"note: {first} is mislabelled: {found.note}"
+            yield f"note: {first}: {found.note}"
         return
     d = found.difference
     yield f"different: {d.where}"

@@ -105,8 +105,8 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
     types = {n: getattr(t, "__name__", str(t)) for n, t in function.__annotations__.items()}
     annotation = types.get("return", "None")
     params = function.__code__.co_varnames[: function.__code__.co_argcount]
-    # What a resource is called may be any expression, over the parameters' own names.
-    alike = obj in ("", "r", *params)
+    # What a resource is called, or an argument is worth, may be any expression, over the parameters' own names.
+    alike = obj in ("", "r", *params) and not any("=" in arg for arg in args)
     stand_in = {p: f"ARG{n}" if n and alike else p for n, p in enumerate(params)}
     points = annotation not in ("None", "int", "bool")
     if annotation == "None":
@@ -121,7 +121,10 @@ def _written(facts: Facts, args: tuple[str, ...]) -> CodeType:
         spelt = stand_in.get(expression, expression)
         return spelt if plain or expression[0] == "'" else f"ident({spelt})"
 
-    recorded = {stand_in[name]: shown(name) for name in args}
+    recorded = {}
+    for arg in args:
+        name, _, expression = arg.partition("=")
+        recorded[name if expression else stand_in[name]] = shown(expression or name)
     if facts.releases:
         recorded["obj"] = shown(obj)
     elif facts.uses:

@@ -18,11 +18,12 @@ from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux import module as modules
 from kvm_ref.linux.cpu import Cpuhp
 from kvm_ref.linux.cpumask import format_list
-from kvm_ref.linux.device import get_cpu_device, online_store
+from kvm_ref.linux.device import Devices, get_cpu_device, online_store
 from kvm_ref.linux.file import Files, close_fd
 from kvm_ref.linux.hotplug import write_cpuhp_fail
 from kvm_ref.linux.miscdevice import KVM_MINOR, Misc, misc_open
 from kvm_ref.linux.reboot import (
+    Reboot,
     kernel_halt,
     kernel_kexec,
     kernel_power_off,
@@ -159,7 +160,7 @@ def _device(k: Kernel, cpu: int) -> int:
 def _switch(k: Kernel, cpu: int, val: bool) -> None:
     # Write to the file ``online``. Where there is none a shell tries to make it, which sysfs does not let it.
     dev = _device(k, cpu)
-    if not k.arch.arch_cpu_is_hotpluggable(k, cpu):
+    if dev in k[Devices].offline_disabled:
         raise KernelError(EACCES)
     # The shell runs on a CPU that stays, if there is one.
     run_there(k, min(k.online - {cpu}, default=cpu), lambda k: online_store(k, dev, val))
@@ -195,9 +196,11 @@ def hotplug_fail(k: Kernel, argument: str | None) -> None:
     cpu = _device(k, _possible(k.possible, number, "hotplug-fail"))
     names = {step.name: n for n, step in k[Cpuhp].cpuhp_hp_states.items()}
     if re.fullmatch(r"[+-]?[0-9]+", state):
-        if len(state) > 11 or not -(1 << 31) <= int(state) < 1 << 31:
+        # Of more digits Python would not make a number.
+        value = int(state) if len(state.lstrip("+-0")) < 11 else 1 << 31
+        if not -(1 << 31) <= value < 1 << 31:
             raise KernelError(ERANGE)
-        write_cpuhp_fail(k, cpu, int(state))
+        write_cpuhp_fail(k, cpu, value)
     elif state in names:
         write_cpuhp_fail(k, cpu, names[state])
     else:
@@ -208,11 +211,21 @@ def suspend(k: Kernel, argument: str | None) -> None:
     """Suspend to memory, and wake up at once: echo mem to /sys/power/state.
 
     Raises:
-        KernelError: EINVAL, the architecture cannot; or what pm_suspend() gives.
+        KernelError: ENOENT, the architecture has no such file; or what pm_suspend() gives.
     """
     if not k.arch.arch_suspend_possible:
-        raise KernelError(EINVAL)
+        raise KernelError(ENOENT)
     pm_suspend(k)
+
+
+def kexec(k: Kernel, argument: str | None) -> None:
+    """Start another kernel, which was loaded before if it could be (the commands kexec -l, kexec -e).
+
+    Raises:
+        KernelError: EINVAL, none could be loaded; or what kernel_kexec() gives.
+    """
+    k[Reboot].kexec_image = k.arch.machine_kexec_prepare(k)
+    sys_reboot(k, kernel_kexec)
 
 
 def foreign(k: Kernel, argument: str | None, hook: Callable[[Kernel], None]) -> None:
@@ -250,7 +263,7 @@ VERBS: Mapping[str, Verb] = {
     "reboot": Verb("reboot", lambda k, a: sys_reboot(k, kernel_restart), "", "reboot; nothing follows"),
     "poweroff": Verb("reboot", lambda k, a: sys_reboot(k, kernel_power_off), "", "power off; nothing follows"),
     "halt": Verb("reboot", lambda k, a: sys_reboot(k, kernel_halt), "", "halt; nothing follows"),
-    "kexec": Verb("reboot", lambda k, a: sys_reboot(k, kernel_kexec), "", "start another kernel; nothing follows"),
+    "kexec": Verb("reboot", kexec, "", "start another kernel; nothing follows"),
     "foreign-on": Verb("foreign", lambda k, a: foreign(k, a, k.arch.foreign_on), "CPU", "another hypervisor takes a CPU"),
     "foreign-off": Verb("foreign", lambda k, a: foreign(k, a, k.arch.foreign_off), "CPU", "the other hypervisor gives it back"),
 }  # fmt: skip

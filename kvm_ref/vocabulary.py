@@ -89,6 +89,11 @@ class Facts:
         return frozenset(int(f) for f in self.fails if isinstance(f, Errno))
 
     @property
+    def returns_int(self) -> bool:
+        """Whether the C function returns an int, if only ever 0."""
+        return self.function.__annotations__.get("return") in ("int", int)
+
+    @property
     def file(self) -> str:
         """The kernel file that the function is in: as its docstring says, or else its module's."""
         own = re.search(_FILE, self.function.__doc__ or "")
@@ -151,13 +156,13 @@ def kernel_function(
         obj: which resource: an expression over the parameters and, for what is acquired, over
             the result ``r``. Default: what is acquired is the result, what is released or used is
             the first argument.
-        args: names of parameters to record in the ``enter`` event.
+        args: what to record in the ``enter`` event: names of parameters, or "name=expression" over these.
         symbol: the name in a built kernel, if it differs.
         effect: an outside event that matters when it falls into this call ("SYSTEM_RESTART").
         config: on a kernel without this option the function is empty, and its calls leave no trace.
         idempotent: it may be called for something that is not held.
         inlined_into: callers in which a built kernel shows no call of it.
-        only_if: one of `args`; the C lets a call fail only if this argument is not 0 or NULL.
+        only_if: one of `args`, a parameter; the C lets a call fail only if this argument is not 0 or NULL.
         alias: which of `args` the log of a built kernel calls by another name, by that name.
         former: the name in older kernels, if it was another.
     """

@@ -67,6 +67,20 @@ def test_faults_that_cannot_be(spec: str, says: str) -> None:
         go("x86-svm", "load", fail=spec)
 
 
+def test_what_always_gives_0_may_be_made_to_fail() -> None:
+    """A call that returns an int can be overridden as a kprobe does; one that returns nothing cannot.
+
+    kvm_suspend() of virt/kvm/kvm_main.c: syscore_suspend() gives its error back, and thaw_secondary_cpus() runs.
+    """
+    done = go("x86-svm", "load", "suspend", fail="kvm_suspend=EBUSY")
+    assert [step.results for step in done.trace.steps] == [[0], [-16]]
+    assert "PM: System core suspend callback kvm_suspend failed." in done.trace.log
+    assert done.idle == ()
+    for spec in ("kvm_suspend", "kvm_resume=EBUSY", "kvm_exit=EIO"):
+        with pytest.raises(Misuse, match="cannot fail in C"):
+            go("x86-svm", "load", fail=spec)
+
+
 def test_an_unknown_effect() -> None:
     """An effect must be a state of the system."""
     with pytest.raises(Misuse, match="system_state=SYSTEM_RESTART"):
@@ -126,6 +140,16 @@ def test_under_and_where_narrow_a_fault() -> None:
     assert injected(done) == [("KMEM_CACHE", 0, 0)]
     for never in (Fault("KMEM_CACHE", under="kvm_exit"), Fault("KMEM_CACHE", where=(("name", "x"),))):
         assert run(Scenario("x86-svm", ("load",), faults=(never,))).idle == (never,)
+
+
+def test_under_reaches_other_tasks() -> None:
+    """kvm_init() waits while the hotplug threads enable their CPUs; kvm_x86_vendor_init() has returned by then."""
+    call = "kvm_arch_enable_virtualization_cpu"
+    done = run(Scenario("x86-svm", ("load",), faults=(Fault(call, 2, under="kvm_init"),)))
+    assert done.idle == ()
+    struck = [at for kind, at, *_ in done.trace.steps[0].events or () if kind == "inject"]
+    assert [(at.task, at.cpu) for at in struck] == [("cpuhp/1", 1)]
+    assert run(Scenario("x86-svm", ("load",), faults=(Fault(call, under="kvm_x86_vendor_init"),))).idle
 
 
 def test_two_faults_on_one_function() -> None:

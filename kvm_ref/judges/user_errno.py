@@ -55,7 +55,7 @@ MAY_GIVE: Mapping[str, frozenset[Errno]] = {
     "offline": frozenset({EACCES, EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
     "online": frozenset({EACCES, EAGAIN, EBUSY, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, EOPNOTSUPP, EPERM}),
     "hotplug-fail": frozenset({EINVAL, ENOENT, EPERM, ERANGE}),
-    "suspend": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
+    "suspend": frozenset({EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM}),
 }  # fmt: skip
 
 

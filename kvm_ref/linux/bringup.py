@@ -8,7 +8,7 @@ interrupts from being allocated meanwhile is left out.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EIO, ENOSPC
+from kvm_ref.errno import EIO
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import cpuhp_state, cpuhp_step
 from kvm_ref.linux.cpuhotplug import (
@@ -31,6 +31,9 @@ from kvm_ref.vocabulary import kernel_function
 def cpuhp_bringup_ap(k: Kernel, cpu: int) -> int:
     """Start a CPU, and let its hotplug thread walk the rest; -EIO if it does not come alive."""
     st = cpuhp_state(k, cpu)
+    if k.arch.boot_secondary:
+        k.arch.boot_secondary(k, cpu)
+
     k.run_on(f"swapper/{cpu}", cpu, notify_cpu_starting, cpu)
     k.online.add(cpu)
     st.state = CPUHP_AP_ONLINE_IDLE
@@ -77,21 +80,27 @@ def take_cpu_down(k: Kernel) -> None:
     st = cpuhp_state(k, cpu)
     target = max(st.target, CPUHP_AP_OFFLINE)
 
-    __cpu_disable(k)
+    (k.arch.cpu_disable or __cpu_disable)(k)
 
     WARN_ON(k, st.state != CPUHP_TEARDOWN_CPU - 1, "st->state != (CPUHP_TEARDOWN_CPU - 1)")
 
     cpuhp_invoke_callback_range_nofail(k, False, cpu, st, target)
 
 
-@kernel_function(fails=ENOSPC, args=("cpu",))
+@kernel_function(args=("cpu",))
 def takedown_cpu(k: Kernel, cpu: int) -> int:
-    """Let a CPU die; it may refuse."""
+    """Let a CPU die.
+
+    Raises:
+        KernelError: it refuses.
+    """
     k.run_on(f"migration/{cpu}", cpu, take_cpu_down)
     BUG_ON(k, cpu_online(k, cpu), "cpu_online(cpu)")
 
     # What cpuhp_report_idle_dead() says with the CPU's last breath.
     cpuhp_state(k, cpu).state = CPUHP_AP_IDLE_DEAD
+    if k.arch.arch_cpuhp_cleanup_dead_cpu:
+        k.arch.arch_cpuhp_cleanup_dead_cpu(k, cpu)
     return 0
 
 

@@ -247,13 +247,13 @@ def cpuhp_setup_state_nocalls(
     return _setup(k, state, name, False, startup, teardown)
 
 
-@kernel_function(releases="cpuhp_state", symbol="__cpuhp_remove_state", idempotent=True)
+@kernel_function(releases="cpuhp_state", args=("state",), symbol="__cpuhp_remove_state", idempotent=True)
 def cpuhp_remove_state(k: Kernel, state: int) -> None:
     """Call teardown on the CPUs that are up and remove the state (include/linux/cpuhotplug.h)."""
     _remove(k, state, True)
 
 
-@kernel_function(releases="cpuhp_state", symbol="__cpuhp_remove_state", idempotent=True)
+@kernel_function(releases="cpuhp_state", args=("state",), symbol="__cpuhp_remove_state", idempotent=True)
 def cpuhp_remove_state_nocalls(k: Kernel, state: int) -> None:
     """Remove a state without calling anything (include/linux/cpuhotplug.h)."""
     _remove(k, state, False)

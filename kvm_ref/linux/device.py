@@ -22,17 +22,20 @@ class Devices(Statics):
 
     Attributes:
         offline: the CPUs whose devices have ``offline`` set.
+        offline_disabled: those that cannot be taken down.
     """
 
-    __slots__ = ("device_hotplug_lock", "offline")
+    __slots__ = ("device_hotplug_lock", "offline", "offline_disabled")
 
     def __init__(self) -> None:
         self.device_hotplug_lock = Mutex("device_hotplug_lock")
         self.offline: set[int] = set()
+        self.offline_disabled: set[int] = set()
 
     def at_boot(self, k: Kernel) -> None:
         """Have the devices registered (register_cpu())."""
         self.offline.update(set(k.present) - k.online)
+        self.offline_disabled.update(cpu for cpu in k.present if not k.arch.arch_cpu_is_hotpluggable(k, cpu))
 
 
 def get_cpu_device(k: Kernel, cpu: int) -> int | None:
@@ -91,7 +94,7 @@ def device_offline(k: Kernel, dev: int) -> int:
         KernelError: EPERM, this one stays; or what its bus gives.
     """
     g = k[Devices]
-    if not k.arch.arch_cpu_is_hotpluggable(k, dev):
+    if dev in g.offline_disabled:
         raise KernelError(EPERM)
 
     with guard(k, _mutex()):

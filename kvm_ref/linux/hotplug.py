@@ -7,7 +7,7 @@ cannot (kvm_ref/linux/nonboot.py). How one CPU walks through its states is in kv
 
 from __future__ import annotations
 
-from kvm_ref.errno import EBUSY, EINVAL, ErrPtr, KernelError
+from kvm_ref.errno import EBUSY, EINVAL, EPERM, ErrPtr, KernelError
 from kvm_ref.kernel import Kernel, Statics
 from kvm_ref.linux.cpu import Cpuhp, cpuhp_state, cpus_write_lock, cpus_write_unlock
 from kvm_ref.linux.cpuhotplug import (
@@ -219,9 +219,15 @@ def cpu_device_down(k: Kernel, cpu: int) -> None:
     cpu_down(k, cpu, CPUHP_OFFLINE)
 
 
+@kernel_function(fails=False, args=("cpu",))
+def cpu_bootable(k: Kernel, cpu: int) -> bool:
+    """Say whether a CPU may be started: a core's other threads may not, if these are off (kernel/cpu.c)."""
+    return True
+
+
 @kernel_function(fails=EBUSY, args=("cpu", "target"))
 def cpu_up(k: Kernel, cpu: int, target: int) -> None:
-    """Bring a CPU up for user space; EBUSY while that is refused, EINVAL if there can be no such CPU."""
+    """Bring a CPU up for user space; EBUSY while that is refused, EINVAL if there can be none, EPERM if it may not run."""
     if cpu not in k.possible:
         pr_err(k, f"can't online cpu {cpu} because it is not configured as may-hotadd at boot time")
         raise KernelError(EINVAL)
@@ -233,6 +239,10 @@ def cpu_up(k: Kernel, cpu: int, target: int) -> None:
         with goto("out"):
             if k[Hotplug].cpu_hotplug_disabled:
                 raise KernelError(EBUSY)
+
+        with goto("out"):
+            if not cpu_bootable(k, cpu):
+                raise KernelError(EPERM)
 
         try:
             _cpu_up(k, cpu, target)

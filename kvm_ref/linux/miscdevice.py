@@ -83,7 +83,7 @@ def device_destroy(k: Kernel, node: device | ErrPtr | None) -> None:
     """Remove the device and its node (drivers/base/core.c)."""
 
 
-@kernel_function(fails=EBUSY, acquires="miscdevice", obj="misc")
+@kernel_function(fails=EBUSY, acquires="miscdevice", obj="misc", args=("minor=misc.minor", "name=misc.name"))
 def misc_register(k: Kernel, misc: miscdevice) -> None:
     """Publish a device in /dev; -EBUSY if its minor number is taken (drivers/char/misc.c)."""
     g = k[Misc]
@@ -125,7 +125,7 @@ def misc_register(k: Kernel, misc: miscdevice) -> None:
         raise goto.error
 
 
-@kernel_function(releases="miscdevice", args=("misc",))
+@kernel_function(releases="miscdevice", args=("minor=misc.minor", "name=misc.name"))
 def misc_deregister(k: Kernel, misc: miscdevice) -> None:
     """Withdraw a device (drivers/char/misc.c)."""
     g = k[Misc]

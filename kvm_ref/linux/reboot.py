@@ -31,7 +31,7 @@ class Reboot(Statics):
 
     Attributes:
         poweroff_fallback_to_halt: the machine was to be powered off, but does not know how.
-        kexec_image: whether another kernel was loaded; here one always was.
+        kexec_image: whether another kernel was loaded.
         kexec_lock: whether somebody loads or starts one.
     """
 

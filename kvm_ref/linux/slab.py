@@ -46,9 +46,21 @@ def kmem_cache_destroy(k: Kernel, cache: kmem_cache | None) -> None:
     """Destroy a cache (mm/slab_common.c)."""
 
 
-@kernel_function(fails=NULL, acquires="kmalloc", args=("type",), symbol="__kmalloc_cache_noprof")
-def kmalloc(k: Kernel, type: str) -> kmemory | None:
-    """Allocate a `type`, whose size the compiler knows (include/linux/slab.h)."""
+@kernel_function(
+    fails=NULL,
+    acquires="kmalloc",
+    args=("type", "size"),
+    symbol="__kmalloc_cache_noprof",
+    alias={"arg2": "size"},
+)
+def kmalloc(k: Kernel, type: str, size: int | str = "") -> kmemory | None:
+    """Allocate a `type`, whose size the compiler knows (include/linux/slab.h).
+
+    Args:
+        k: the machine.
+        type: what is allocated.
+        size: its bytes, given where faults of a built kernel ask for them; "" if they do not.
+    """
     return kmemory(k.new(type))
 
 
@@ -60,13 +72,7 @@ def kmalloc(k: Kernel, type: str) -> kmemory | None:
     alias={"arg2": "size"},
 )
 def kzalloc(k: Kernel, type: str, size: int | str = "") -> kmemory | None:
-    """Allocate a zeroed `type`, whose size the compiler knows (include/linux/slab.h).
-
-    Args:
-        k: the machine.
-        type: what is allocated.
-        size: its bytes, given where faults of a built kernel ask for them; "" if they do not.
-    """
+    """Allocate a zeroed `type`, as kmalloc() does otherwise (include/linux/slab.h)."""
     return kmemory(k.new(type))
 
 

@@ -60,14 +60,23 @@ def _sleep(k: Kernel) -> None:
         k.system_state = SystemState.SYSTEM_RUNNING
 
 
+@kernel_function()
+def s2idle_loop(k: Kernel) -> None:
+    """Idle on all CPUs until something wakes the system."""
+
+
 @kernel_function(fails=EBUSY)
 def suspend_enter(k: Kernel) -> None:
-    """Sleep with one CPU, and bring the others up again, however that went.
+    """Sleep with one CPU, and bring the others up again, however that went; or with all, where that is all there is.
 
     Raises:
         KernelError: a CPU did not go down, a syscore callback failed, or something is to wake the
             system (EBUSY).
     """
+    if not k.arch.suspend_to_ram(k):
+        s2idle_loop(k)
+        return
+
     failed: KernelError | None = None
     with ladder(k) as goto:
         with goto("Enable_cpus"):
@@ -173,7 +182,7 @@ def pm_suspend(k: Kernel) -> None:
     Raises:
         KernelError: what stopped it on the way; the machine runs as before then.
     """
-    pr_info(k, "PM: suspend entry (deep)")
+    pr_info(k, f"PM: suspend entry ({'deep' if k.arch.suspend_to_ram(k) else 's2idle'})")
     try:
         enter_state(k)
     except KernelError:

@@ -15,6 +15,7 @@ from kvm_ref.linux.list import list_add_tail, list_del
 from kvm_ref.linux.mutex import Mutex, mutex_lock, mutex_unlock
 from kvm_ref.linux.nonboot import pm_wakeup_pending
 from kvm_ref.linux.printk import pr_err
+from kvm_ref.traced import ident
 from kvm_ref.unwind import ladder
 from kvm_ref.vocabulary import kernel_function
 
@@ -85,7 +86,7 @@ def syscore_suspend(k: Kernel) -> None:
         return
 
     if goto.reached("err_out"):
-        pr_err(k, "PM: System core suspend callback failed.")
+        pr_err(k, f"PM: System core suspend callback {ident(ops.suspend)} failed.")
         for ops in reversed(done):
             if ops.resume:
                 ops.resume(k)

@@ -17,7 +17,9 @@ def kvm_init_irq_routing(k: Kernel, kvm: kvm) -> None:
     Raises:
         KernelError: ENOMEM, there is no memory.
     """
-    new = kzalloc(k, "kvm_irq_routing_table")
+    # A number for each pin and the length, then one empty list.
+    size = -(-4 * (k.arch.irqchip_pins + 1) // 8) * 8 + 8
+    new = kzalloc(k, "kvm_irq_routing_table", size)
     if not new:
         raise KernelError(ENOMEM)
 

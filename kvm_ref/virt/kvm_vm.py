@@ -93,7 +93,7 @@ def kvm_uevent_notify_change(k: Kernel, type: str, kvm: kvm | None) -> None:
     active = g.kvm_active_vms
     mutex_unlock(k, g.kvm_lock)
 
-    env = kzalloc(k, "kobj_uevent_env")
+    env = kzalloc(k, "kobj_uevent_env", size=2592)
     if not env:
         return
 
@@ -108,7 +108,7 @@ def kvm_uevent_notify_change(k: Kernel, type: str, kvm: kvm | None) -> None:
     add_uevent_var(k, env, f"PID={kvm.userspace_pid}")
 
     if not isinstance(kvm.debugfs_dentry, ErrPtr):
-        p = kmalloc(k, "char[PATH_MAX]")
+        p = kmalloc(k, "char[PATH_MAX]", size=4096)
 
         if p:
             tmp = dentry_path_raw(k, kvm.debugfs_dentry)

@@ -95,7 +95,7 @@ def kvm_create_vm_debugfs(k: Kernel, kvm: kvm, fdname: str) -> None:
 
 
 def _stat_file(k: Kernel, kvm: kvm, name: str) -> None:
-    stat_data: kmemory | None = kzalloc(k, "kvm_stat_data")
+    stat_data: kmemory | None = kzalloc(k, "kvm_stat_data", size=24)
     if not stat_data:
         raise KernelError(ENOMEM)
     kvm.debugfs_stat_entries.append(stat_data)

@@ -127,7 +127,7 @@ def test_a_cpu_that_does_not_die_climbs_back(how: str) -> None:
     if how == "asked":
         write_cpuhp_fail(k, 2, CPUHP_TEARDOWN_CPU)
     else:
-        arm(k, [parse("takedown_cpu")], Vocabulary())
+        arm(k, [parse("takedown_cpu=ENOSPC")], Vocabulary())
     assert errno_of(lambda: cpu_device_down(k, 2)) == (EAGAIN if how == "asked" else ENOSPC)
     assert short(ran) == ["down 148", "up 148"]
     assert stands(k, 2) == UP

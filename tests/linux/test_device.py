@@ -9,7 +9,7 @@ from leftovers import events, results
 from reading import calls, go
 
 from kvm_ref import backend as backends
-from kvm_ref.errno import EBUSY, EINVAL, EPERM
+from kvm_ref.errno import EBUSY, EINVAL, EOPNOTSUPP, EPERM
 from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpumask import parse_list
@@ -133,12 +133,38 @@ def test_who_takes_the_first_cpu_down() -> None:
 
 
 def test_spin_tables_stop_no_cpu() -> None:
-    """arm64 without PSCI: no file, for cpu_can_disable is NULL; and op_cpu_disable() stops the suspend (smp.c)."""
-    done = go("arm64", "offline=1", "suspend", cpus=3, features={"psci": False})
-    assert results(done) == [-13, -95]
-    assert calls(events(done, 1), "takedown_cpu") == []
-    assert [e[4] for e in events(done, 1) if e[:1] == ("exit",) and e[2] == "__cpu_disable"] == [-95]
-    assert done.trace.after["2 suspend"]["online"] == "0-2"
+    """arm64 without PSCI: no file, for cpu_can_disable is NULL; nothing calls suspend_set_ops(), so it only idles."""
+    done = go("arm64", "load", "offline=1", "suspend", cpus=3, features={"psci": False})
+    assert results(done) == [0, -13, 0]
+    assert calls(events(done, 2), "suspend_enter") == ["s2idle_loop"]
+    assert next(line for line in done.trace.log if line.startswith("PM: ")) == "PM: suspend entry (s2idle)"
+    assert done.trace.after["3 suspend"]["el2_cpus"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("backend", "error"), [
+    # native_cpu_disable(), op_cpu_disable(), cpu-hotplug.c, loongson_cpu_disable(), cps_cpu_disable()
+    ("x86-vmx", -28), ("arm64", -95), ("riscv", -95), ("loongarch", -16), ("mips", -22),
+])  # fmt: skip
+def test_a_cpu_that_refuses(backend: str, error: int) -> None:
+    """Each architecture has its own __cpu_disable(), with an errno of its own; the CPU climbs back."""
+    done = go(backend, "load", "offline=1", fail="__cpu_disable")
+    assert results(done) == [0, error]
+    assert done.trace.after["2 offline=1"]["online"] == "0-1"
+
+
+def test_a_cpu_that_cannot_refuse() -> None:
+    """On s390 the only return of __cpu_disable() is 0 (arch/s390/kernel/smp.c)."""
+    facts = Vocabulary.of(backends.load("s390"))["__cpu_disable"]
+    assert (facts.fails, facts.module) == ((), "kvm_ref.linux.smp")
+
+
+def test_a_cpu_that_cannot_be_stopped() -> None:
+    """op_cpu_disable() without PSCI, and loongson_cpu_disable() on an io_master, give up before the CPU is offline."""
+    spin = Kernel(backends.load("arm64"), possible=range(2), features={"psci": False})
+    assert errno_of(lambda: cpu_device_down(spin, 1)) == EOPNOTSUPP
+    first = Kernel(backends.load("loongarch"), possible=range(2))
+    assert errno_of(lambda: cpu_device_down(first, 0)) == EBUSY
+    assert spin.online == first.online == {0, 1}
 
 
 def test_a_device_does_not_see_a_suspend() -> None:

@@ -13,7 +13,7 @@ from bare_machine import bare, errno_of
 from hotplug_states import DOWN, HIGH, KVM, PREPARE, STARTING, UP, machine_with, short, stands
 
 from kvm_ref import backend as backends
-from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, Errno
+from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, EPERM, Errno
 from kvm_ref.fault import Fault, arm, parse
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import cpuhp_state
@@ -246,6 +246,14 @@ def test_a_cpu_that_does_not_come_back_stays_down() -> None:
     assert k.log[2:] == ["Error taking CPU1 up: -11", "CPU2 is up"]
 
 
+def test_a_thread_that_may_not_run() -> None:
+    """cpu_up() asks cpu_bootable() after it has asked whether hotplug is off, and gives -EPERM."""
+    k, _ = machine_with(online=(0, 1))
+    arm(k, [parse("cpu_bootable")], Vocabulary())
+    assert errno_of(lambda: cpu_device_up(k, 2)) == EPERM
+    assert jumps(k, "cpu_up") == [("out", -1)]
+
+
 def test_a_cpu_without_an_idle_task_stays_down() -> None:
     """_cpu_up() of kernel/cpu.c asks for it before anything else, and only of a CPU that is wholly down."""
     verbs = ("load", "offline=1", "online=1")
@@ -254,5 +262,12 @@ def test_a_cpu_without_an_idle_task_stays_down() -> None:
     assert online.results == [-12]
     names = [event[2] for event in online.events or () if event[0] in ("enter", "goto")]
     first = names.index("cpu_up")
-    assert names[first:] == ["cpu_up", "_cpu_up", "idle_thread_get", "_cpu_up", "arch_smt_update"]
+    assert names[first:] == [
+        "cpu_up",
+        "cpu_bootable",
+        "_cpu_up",
+        "idle_thread_get",
+        "_cpu_up",
+        "arch_smt_update",
+    ]
     assert [e[3] for e in online.events or () if e[0] == "goto"] == [{"label": "out"}]

@@ -77,6 +77,17 @@ def test_kexec_from_another_cpu(boot: str, last: int) -> None:
     assert {e[1].cpu for e in events(done, 1) if e[1].task == "reboot"} == {1}
 
 
+@pytest.mark.parametrize(("features", "params", "cpus"), [
+    ({"psci": False}, {}, 2), ({}, {"kvm-arm.mode": "protected"}, 1),
+])  # fmt: skip
+def test_kexec_without_an_image(features: dict[str, bool], params: dict[str, str], cpus: int) -> None:
+    """arm64: machine_kexec_prepare() refuses if cpus_are_stuck_in_kernel(); without an image kernel_kexec() does."""
+    done = go("arm64", "load", "kexec", "suspend", cpus=cpus, features=features, params=params)
+    assert [r for step in done.trace.steps for r in step.results] == [0, -22, 0]
+    assert calls(events(done, 1), "kernel_kexec") == [">Unlock"]
+    assert found(go("arm64", "kexec", cpus=1, features={"psci": False})) == []
+
+
 def test_a_cpu_that_refuses_ends_a_kexec_in_a_bug() -> None:
     """The judge says so, although nothing is expected to come back from a kexec."""
     done = go("riscv", "load", "hotplug-fail=1:kvm/cpu:online", "kexec", cpus=2)
@@ -94,6 +105,7 @@ def test_loongarch_brings_up_what_is_down() -> None:
     assert writes(step[last:], 2)[-1] == ("GTLBC", 1 << 12)
     stopped = [e[1].cpu for e in step if e[:1] == ("enter",) and e[2] == "kexec_shutdown_secondary"]
     assert stopped == [1, 2, 3]
+    assert done.trace.after["3 kexec"]["usetgid_cpus"] == [2]
     assert found(done) == [
         "virtualization: virtualization is on on CPU 2, though the machine has shut down, after step 3 (kexec)"
     ]

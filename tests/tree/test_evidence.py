@@ -233,4 +233,4 @@ def test_machines_of_other_kinds_are_run_too() -> None:
     found = Evidence(backends.load("x86-vmx"), ("load", "unload")).cases
     assert {"_cpu_up", "_cpu_down", "hv_get_vp_assist_page"} <= found.keys()
     downs = {(case.fault, case.verb, case.body.value) for case in found["_cpu_down"].values()}
-    assert ("takedown_cpu", "offline=3", -28) in downs
+    assert ("__cpu_disable@3", "offline=3", -28) in downs

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from arch.arm64.kernel.process import machine_shutdown
-from arch.arm64.kernel.smp import boot_secondary, op_cpu_disable
+from arch.arm64.kernel.smp import __cpu_disable as cpu_disable
+from arch.arm64.kernel.smp import boot_secondary, cpus_are_stuck_in_kernel
 from arch.arm64.kernel.sysreg import (
     HCR_EL2,
     HCR_HOST_NVHE_FLAGS,
@@ -74,8 +75,9 @@ class Arm64(Backend):
         SCTLR_EL2: INIT_SCTLR_EL2_MMU_OFF,
         HCR_EL2: HCR_HOST_NVHE_FLAGS,
     }
+    irqchip_pins = 1020 - 32
     boot_secondary = staticmethod(boot_secondary)
-    cpu_disable = staticmethod(op_cpu_disable)
+    cpu_disable = staticmethod(cpu_disable)
     machine_shutdown = staticmethod(machine_shutdown)
     modules = (Module("kvm", boot, None, params=(*kvm_main.PARAMS, KVM_ARM_MODE), builtin=True),)
 
@@ -91,6 +93,14 @@ class Arm64(Backend):
 
     def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
         """Say whether a CPU can be taken down: any, where firmware does it (arch/arm64/kernel/setup.c)."""
+        return k.features["psci"]
+
+    def machine_kexec_prepare(self, k: Kernel) -> bool:
+        """Say whether another kernel can be loaded (arch/arm64/kernel/machine_kexec.c)."""
+        return not cpus_are_stuck_in_kernel(k)
+
+    def suspend_to_ram(self, k: Kernel) -> bool:
+        """Say whether the machine can sleep deeply: where firmware can put it to sleep (drivers/firmware/psci/psci.c)."""
         return k.features["psci"]
 
     def after(self, k: Kernel) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from arch.loongarch.kernel.csr import (
     LOONGARCH_CSR_GTLBC,
 )
 from arch.loongarch.kernel.machine_kexec import machine_shutdown
+from arch.loongarch.kernel.smp import __cpu_disable as cpu_disable
+from arch.loongarch.kernel.smp import io_master
 from arch.loongarch.kvm import main, mmu, vm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
@@ -46,13 +48,14 @@ class LoongArch(Backend):
     kvm_arch_flush_shadow_all = staticmethod(mmu.kvm_arch_flush_shadow_all)
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
 
+    cpu_disable = staticmethod(cpu_disable)
     machine_shutdown = staticmethod(machine_shutdown)
 
     def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
         """Say whether a CPU can be taken down: any but the one that handles the interrupts of devices (arch/loongarch/kernel/topology.c)."""
-        return cpu > 0
+        return not io_master(cpu)
 
     def after(self, k: Kernel) -> dict[str, Any]:
         """Return which CPUs tell guests apart in the TLB."""
-        usetgid = (c for c in k.online if k.registers.get((c, LOONGARCH_CSR_GTLBC), 0) & CSR_GTLBC_USETGID)
+        usetgid = (c for c in k.possible if k.registers.get((c, LOONGARCH_CSR_GTLBC), 0) & CSR_GTLBC_USETGID)
         return {"usetgid_cpus": list(usetgid)}

@@ -16,6 +16,7 @@ from arch.mips.kernel.mipsregs import (
     MIPS_CONF1_TLBS,
     MIPS_CONF4_MMUEXTDEF_VTLBSIZEEXT,
 )
+from arch.mips.kernel.smp_cps import __cpu_disable as cpu_disable
 from arch.mips.kvm import mips, vm
 from kvm_ref.backend import Backend
 from kvm_ref.kernel import Kernel
@@ -45,6 +46,8 @@ class Mips(Backend):
     kvm_arch_init_vm = staticmethod(vm.kvm_arch_init_vm)
     kvm_arch_flush_shadow_all = staticmethod(vm.kvm_arch_flush_shadow_all)
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
+
+    cpu_disable = staticmethod(cpu_disable)
 
     def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
         """Say whether a CPU can be taken down: any but the one that booted (arch/mips/kernel/topology.c)."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from arch.riscv.kernel.cpu_hotplug import __cpu_disable as cpu_disable
 from arch.riscv.kernel.csr import CSR_HIDELEG
 from arch.riscv.kernel.machine_kexec import machine_shutdown
 from arch.riscv.kvm import main, vm
@@ -46,6 +47,8 @@ class RiscV(Backend):
     kvm_arch_flush_shadow_all = staticmethod(vm.kvm_arch_flush_shadow_all)
     kvm_arch_destroy_vm = staticmethod(vm.kvm_arch_destroy_vm)
 
+    irqchip_pins = 1024
+    cpu_disable = staticmethod(cpu_disable)
     machine_shutdown = staticmethod(machine_shutdown)
 
     def after(self, k: Kernel) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from kvm_ref.vocabulary import kernel_function
 
 @kernel_function()
 def sysvec_reboot(k: Kernel) -> None:
-    """Leave VMX or SVM on this CPU, if KVM is still there, and stop it."""
+    """Leave VMX or SVM on this CPU, if KVM is still there, and stop it (stop_this_cpu())."""
     cpu_emergency_disable_virtualization(k)
+    k.online.discard(k.cpu)
 
 
 @kernel_function()

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from arch.x86.kernel import machine
+from arch.x86.kernel import machine, smpboot
 from arch.x86.kernel.msr import CR4, EFER_SVME, MSR_EFER, MSR_IA32_CR_PAT, MSR_IA32_FEAT_CTL, X86_CR4_VMXE
+from arch.x86.kernel.smpboot import __cpu_disable as cpu_disable
 from arch.x86.kvm import mmu_vm, nested, svm, vm, vmx, vmx_data, vmx_setup, x86
 from arch.x86.kvm.svm_data import Svm
 from kvm_ref.backend import Backend
@@ -72,12 +73,16 @@ class _X86(Backend):
     kvm_arch_flush_shadow_all = staticmethod(mmu_vm.kvm_arch_flush_shadow_all)
     kvm_arch_pm_notifier = staticmethod(vm.kvm_arch_pm_notifier)
     kvm_arch_sync_events = staticmethod(vm.kvm_arch_sync_events)
+    boot_secondary = staticmethod(smpboot.native_kick_ap)
+    cpu_disable = staticmethod(cpu_disable)
+    arch_cpuhp_cleanup_dead_cpu = staticmethod(smpboot.arch_cpuhp_cleanup_dead_cpu)
     machine_restart = staticmethod(machine.native_machine_restart)
     machine_halt = staticmethod(machine.native_machine_halt)
     machine_power_off = staticmethod(machine.native_machine_power_off)
     machine_shutdown = staticmethod(machine.native_machine_shutdown)
     # One for system management mode; VMs whose memory is private have none, but they are not in this model.
     kvm_arch_nr_memslot_as_ids = 2
+    irqchip_pins = 3 * 24
 
     def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
         """Say whether a CPU can be taken down: any but the one that booted (arch/x86/kernel/setup.c)."""
