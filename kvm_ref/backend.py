@@ -9,13 +9,12 @@ the one architecture it was built for.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.module import Module
-from kvm_ref.misuse import Misuse, nearest
+from kvm_ref.misuse import Misuse, nearest, told
 
 if TYPE_CHECKING:
     from kvm_ref.linux.notifier import PmEvent
@@ -145,58 +144,6 @@ class Backend:
         return {}
 
 
-_REQUIRED = ("name", "summary", "packages", "modules")
-# The hooks that are, too, with what each is called with; the first two with generic hardware enabling.
-_ENABLING = {"kvm_arch_enable_virtualization_cpu": ("k",), "kvm_arch_disable_virtualization_cpu": ("k",)}
-_OF_VMS = {"kvm_arch_init_vm": ("k", "kvm", "type"), "kvm_arch_destroy_vm": ("k", "kvm")}
-_HOOKS: Mapping[str, tuple[str, ...]] = {**_ENABLING, **_OF_VMS}
-
-
-def check(backend: object, name: str) -> Backend:
-    """Return `backend` if it has all that is required.
-
-    Raises:
-        Misuse: something is missing; the message names it.
-    """
-    if isinstance(backend, type):
-        backend = backend()
-    if not isinstance(backend, Backend):
-        raise Misuse(f"backend {name!r} is a {type(backend).__name__}, expected a kvm_ref.backend.Backend")
-    generic = "KVM_GENERIC_HARDWARE_ENABLING" in backend.config
-    needed = (*_REQUIRED, *(_HOOKS if generic else _OF_VMS))
-    for attribute in needed:
-        if not hasattr(backend, attribute):
-            what = "hook" if attribute in _HOOKS else "attribute"
-            raise Misuse(f"backend {name!r} lacks the {what} {attribute}")
-        if attribute in _HOOKS:
-            _check_hook(getattr(backend, attribute), attribute, name)
-    if not backend.modules:
-        raise Misuse(f"backend {name!r} has no modules: expected at least one kvm_ref.linux.module.Module")
-    return backend
-
-
-def _check_hook(hook: object, attribute: str, name: str) -> None:
-    args = _HOOKS[attribute]
-    expected = f"expected staticmethod of a function({', '.join(args)})"
-    if not callable(hook):
-        raise Misuse(f"the hook {attribute} of backend {name!r} is {hook!r}: {expected}")
-    taken = _otherwise(hook, args)
-    if taken:
-        raise Misuse(f"the hook {attribute} of backend {name!r} takes {taken}: {expected}")
-
-
-@functools.cache
-def _otherwise(hook: Callable[..., object], args: tuple[str, ...]) -> str:
-    # What a hook takes, if that is not what the kernel hands it. A function of a class that is no
-    # staticmethod would be given the backend as well.
-    signature = inspect.signature(hook)
-    try:
-        signature.bind(*args)
-    except TypeError:
-        return str(signature)
-    return ""
-
-
 @functools.cache
 def available() -> Mapping[str, Any]:
     """Return the entry points of all installed backends by name, sorted."""
@@ -211,13 +158,17 @@ def load(name: str) -> Backend:
     """Return the backend called `name`.
 
     Raises:
-        Misuse: there is none of that name, it cannot be imported, or it lacks something.
+        Misuse: there is none of that name, it cannot be imported, or it is not what it should be.
     """
     found = available()
     if name not in found:
         raise Misuse(f"unknown backend {name!r}{nearest(name, found)}")
+    # What is required is written down in the class above.
+    from kvm_ref.required import check
+
     try:
-        backend = found[name].load()
-    except Exception as error:
-        raise Misuse(f"backend {name!r} cannot be loaded: {type(error).__name__}: {error}") from None
-    return check(backend, name)
+        return check(found[name].load(), name)
+    except Misuse:
+        raise
+    except (Exception, SystemExit) as error:
+        raise Misuse(f"backend {name!r} cannot be loaded: {told(error)}") from None

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import gc
 import io
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import kvm_ref
+from kvm_ref import streams
 from kvm_ref.errno import KernelError
 from kvm_ref.misuse import Misuse
 from kvm_ref.options import Command, Parser, add_features, add_format, choice
@@ -64,7 +64,6 @@ def _machine(parser: argparse.ArgumentParser) -> None:
 def _named(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario",
-        default="",
         metavar="NAME",
         help="run the scenario of this name instead of verbs (kvm-ref list scenarios)",
     )
@@ -171,6 +170,8 @@ def _matrix(command: Command) -> None:
     p.add_argument(
         "verbs", nargs="*", metavar="VERB", help="what to do, in order (default: load unload load unload)"
     )
+    every = "matrix fails every call, one at a time, and has no {}: kvm-ref run has it"
+    p.set_defaults(elsewhere={option: every.format(option) for option in ("--fail", "--reboot-at")})
 
 
 def _ladder(command: Command) -> None:
@@ -180,16 +181,14 @@ def _ladder(command: Command) -> None:
         "  kvm-ref ladder kvm_init\n  kvm-ref ladder init_hyp_mode --backend arm64 --format dot",
     )
     p.add_argument("function", metavar="FUNCTION", help="as in the C source")
-    p.add_argument(
-        "--backend", default="", metavar="NAME", help="the architecture, where several have the function"
-    )
+    p.add_argument("--backend", metavar="NAME", help="the architecture, where several have the function")
     add_format(p, "text", "json", "dot", "mermaid", "svg")
 
 
 def _list(command: Command) -> None:
     p = command("list", "list what there is", "  kvm-ref list faults --backend riscv\n  kvm-ref list commits")
     p.add_argument("what", metavar="|".join(LISTS), type=choice("list", LISTS), help="what to list")
-    p.add_argument("--backend", default="", metavar="NAME", help="only what this architecture has")
+    p.add_argument("--backend", metavar="NAME", help="only what this architecture has")
     add_format(p, "text", "json")
 
 
@@ -266,6 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if whole:
         # Traces hold no reference cycles; collecting among a million tuples would double the time.
         gc.disable()
+        streams.mend()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What a terminal cannot show is no reason to stop.
         sys.stdout.reconfigure(errors="replace")
@@ -291,8 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KernelError:
         raise  # a bug of the model's, though an OSError
     except OSError as error:
-        # Nothing more can be written, not even when Python shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.discard(sys.stdout)
         if isinstance(error, BrokenPipeError):
             return 0  # the reader has seen enough
         print(f"kvm-ref: cannot go on: {error.strerror}", file=sys.stderr)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from kvm_ref import backend as backends
 from kvm_ref import fault as faults
 from kvm_ref import report, text
 from kvm_ref.backend import Backend
-from kvm_ref.cpus import parse_cmdline, parse_cpus
+from kvm_ref.cpus import parse_cmdline, parse_commits, parse_cpus
 from kvm_ref.fault import Fault
 from kvm_ref.linux.module import find, full_name, resolve
 from kvm_ref.matrix import VERBS, Matrix
@@ -25,7 +24,7 @@ from kvm_ref.matrix import run as run_matrix
 from kvm_ref.misuse import Misuse, near, nearest, unreadable
 from kvm_ref.output import Output
 from kvm_ref.plans import scenarios
-from kvm_ref.scenario import Scenario, commits_of
+from kvm_ref.scenario import Scenario
 from kvm_ref.scenario import check as check_scenario
 from kvm_ref.scenario import run as run_scenario
 from kvm_ref.trace import Trace, load
@@ -91,17 +90,12 @@ def _scenario(
         params = {name: text for name, text in params.items() if find(backend.modules, name)}
         features = {name: on for name, on in features.items() if name in backend.features}
     params = {resolve(backend.modules, name)[1].key: text for name, text in params.items()}
-    commits = {**dict.fromkeys(args.with_, True), **dict.fromkeys(args.without, False)}
-    commits_of(commits)
-    for added, out in itertools.product(args.with_, args.without):
-        if added.startswith(out) or out.startswith(added):
-            raise Misuse(f"commit {added} is both added and taken out: expected --with or --without")
     return Scenario(
         backend=backend.name,
         verbs=tuple(verbs),
         cpus=parse_cpus(args.cpus),
         params=params,
-        commits=commits,
+        commits=parse_commits(args.with_, args.without),
         faults=tuple(plan),
         features=features,
     )
@@ -135,7 +129,7 @@ def _check_shared(args: argparse.Namespace, among: Sequence[Backend]) -> None:
 
 def _named(args: argparse.Namespace) -> Named | None:
     # Have the verbs and parameters of a scenario by name stand where the user's would.
-    if not args.scenario:
+    if args.scenario is None:
         return None
     from kvm_ref.scenarios import named
 
@@ -180,6 +174,9 @@ def run(args: argparse.Namespace) -> int:
         _print(report.run(scenario, done, findings, colour=_colour()))
     for fault in done.idle:
         print(f"kvm-ref: the fault {fault} never fired", file=sys.stderr)
+    rest = scenario.verbs[len(done.trace.steps) :]
+    if rest:
+        print(f"kvm-ref: the machine has stopped: {' '.join(rest)} did not run", file=sys.stderr)
     return 1 if findings or done.idle else 0
 
 
@@ -259,7 +256,7 @@ def ladder(args: argparse.Namespace) -> int:
     from kvm_ref import drawing, picture
 
     known: dict[str, Any] = {}
-    for name in [args.backend] if args.backend else list(backends.available()):
+    for name in backends.available() if args.backend is None else [args.backend]:
         for function, facts in Vocabulary.of(backends.load(name)).items():
             known.setdefault(function, facts)
     if args.function not in known:
@@ -276,9 +273,9 @@ def list_(args: argparse.Namespace) -> int:
     """List what there is."""
     from kvm_ref import listing
 
-    if args.backend:
+    if args.backend is not None:
         backends.load(args.backend)
-    rows = listing.LISTS[args.what](args.backend)
+    rows = listing.LISTS[args.what](args.backend or "")
     if args.format == "json":
         _print_json(rows)
     else:

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""CPUs and parameters as a user gives them: a count, a list, this machine, a kernel command line."""
+"""CPUs, parameters and commits as a user gives them: a count, a list, this machine, a kernel command line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from kvm_ref import backend as backends
 from kvm_ref.backend import Backend
 from kvm_ref.linux.cpumask import NR_CPUS, parse_list
 from kvm_ref.linux.module import full_name, param_set_bool
 from kvm_ref.misuse import Misuse, unreadable
-from kvm_ref.scenario import Cpus
+from kvm_ref.scenario import Cpus, commits_of
 
 SYSFS = Path("/sys/devices/system/cpu")
 
@@ -21,17 +24,18 @@ def parse_cpus(text: str, sysfs: Path | None = None) -> Cpus:
     Raises:
         Misuse: it is none of these, or this machine's masks cannot be read.
     """
+    given, text = text, text.strip()
     if text == "host":
         return host(sysfs)
     if text.isascii() and text.isdigit():
         if len(text) > 9 or not 1 <= int(text) <= NR_CPUS:
-            raise Misuse(f"malformed --cpus {text!r}: expected 1 to {NR_CPUS} CPUs")
+            raise Misuse(f"malformed --cpus {given!r}: expected 1 to {NR_CPUS} CPUs")
         return Cpus.of(tuple(range(int(text))))
     try:
         return Cpus.of(parse_list(text))
     except ValueError as error:
         raise Misuse(
-            f"malformed --cpus {text!r}: {error}; expected a number, a list as 0-3,8, or host"
+            f"malformed --cpus {given!r}: {error}; expected a number, a list as 0-3,8, or host"
         ) from None
 
 
@@ -117,3 +121,41 @@ def _namespaces(backend: Backend) -> Iterable[str]:
         yield module.name
         for param in module.params:
             yield full_name(module, param)
+
+
+def parse_commits(added: Sequence[str], out: Sequence[str]) -> dict[str, bool]:
+    """Return which commits are added (True) and which are taken out (False).
+
+    Raises:
+        Misuse: one is unknown, or is both.
+    """
+    commits = {**dict.fromkeys(added, True), **dict.fromkeys(out, False)}
+    try:
+        commits_of(commits)
+    except Misuse:
+        _name_owner(commits)
+        raise
+    for one, other in itertools.product(added, out):
+        if one.startswith(other) or other.startswith(one):
+            raise Misuse(f"commit {one} is both added and taken out: expected --with or --without")
+    return commits
+
+
+def _name_owner(commits: Iterable[str]) -> None:
+    # A commit is known when the backend that has it is loaded.
+    unknown = [commit for commit in commits if not _known(commit)]
+    for name in backends.available():
+        # Others may be broken; that is not what was asked.
+        with contextlib.suppress(Misuse):
+            backends.load(name)
+        for commit in unknown:
+            if _known(commit):
+                raise Misuse(f"commit {commit!r} is one of {name}: expected --backend {name}")
+
+
+def _known(commit: str) -> bool:
+    try:
+        commits_of({commit: True})
+    except Misuse:
+        return False
+    return True

@@ -17,12 +17,25 @@ def unreadable(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
+def one_line(text: str) -> str:
+    """Return a text of another's in one line."""
+    return " ".join(text.split())
+
+
+def told(error: BaseException) -> str:
+    """Say in one line what was raised by code of another's."""
+    return ": ".join(filter(None, (type(error).__name__, one_line(str(error)))))
+
+
 def near(word: str, known: Iterable[str], likeness: float = 0.5) -> str:
-    """Return the known name nearest to `word`, or "" if none is as alike as that, of 1."""
+    """Return the known name nearest to `word`, or "" if none is as alike as that, of 1. Case does not count."""
     # Who makes no mistake need not wait for it.
     import difflib
 
-    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=likeness)), "")
+    spelt = {name.lower(): name for name in sorted(known)}
+    return "".join(
+        spelt[close] for close in difflib.get_close_matches(word.lower(), spelt, n=1, cutoff=likeness)
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from kvm_ref.misuse import Misuse, unreadable
+from kvm_ref.streams import CLOSED
 
 # A disk that has no room for so many bytes is full; how long the output will be is not known before.
 ROOM = 1 << 16
@@ -31,13 +32,16 @@ class Output:
         path: the file; None or "-" is stdout.
 
     Raises:
-        Misuse: the file cannot be written.
+        Misuse: the file cannot be written, or stdout is closed.
     """
 
     def __init__(self, path: str | None) -> None:
         self.path = None if path == "-" else path
         self._beside: Path | None = None
-        if self.path is not None:
+        if self.path is None:
+            if not sys.stdout.writable():
+                raise Misuse(CLOSED)
+        else:
             with self._refusing():
                 self._reserve(self.path)
 
@@ -64,6 +68,10 @@ class Output:
             if not exists:
                 raise
             return  # only the file itself can be written
+        except FileNotFoundError:
+            if not target.parent.is_dir():
+                raise
+            raise FileNotFoundError(errno.ENOENT, "its folder takes no new file") from None  # as /proc
         self._beside = Path(name)
         try:
             os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask())

@@ -164,15 +164,16 @@ def _from_json(data: dict[str, Any]) -> Trace:
         function = _text(e["function"], "function")
         where = (_text(e["task"], "task"), whole_number(e["cpu"], "cpu"), whole_number(e["depth"], "depth"))
         at = places.get(where) or places.setdefault(where, At(*where))
-        if e["kind"] not in KINDS:
-            raise ValueError(f"event of kind {e['kind']!r}, expected one of {', '.join(sorted(KINDS))}")
+        kind = e["kind"]
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"event of kind {kind!r}, expected one of {', '.join(sorted(KINDS))}")
         args = e.get("args")
         if args is not None and not isinstance(args, dict):
             raise ValueError(f"args of {function!r} are no object")
         for key, named in (("value", e.get("value")), *((key, (args or {}).get(key)) for key in _NAMING)):
             if isinstance(named, (list, dict)):
                 raise ValueError(f"{key} of {function!r} is no text and no number")
-        return (e["kind"], at, function, args, e.get("value"))
+        return (kind, at, function, args, e.get("value"))
 
     steps = []
     for s in _objects(data["steps"], "steps"):
@@ -186,9 +187,17 @@ def _from_json(data: dict[str, Any]) -> Trace:
         steps.append(Step(verbs=verbs, results=list(results), events=events))
     if not steps:
         raise ValueError("steps are empty, expected one at least")
+    source, machine = _object(data["source"], "source"), _object(data["machine"], "machine")
+    for mask in ("possible", "present", "online"):
+        if not isinstance(machine.get(mask, ""), str):
+            raise ValueError(
+                f"{mask} of the machine is {machine[mask]!r}, expected a list of CPUs, as '0-3,8'"
+            )
+    for key, value in (("features", machine.get("features")), ("commits", source.get("commits"))):
+        _object(value or {}, key)
     return Trace(
-        source=_object(data["source"], "source"),
-        machine=_object(data["machine"], "machine"),
+        source=source,
+        machine=machine,
         params=_object(data["params"], "params"),
         faults=[dict(f) for f in _objects(data["faults"], "faults")],
         observed=None if data.get("observed") is None else _texts(data["observed"], "observed"),

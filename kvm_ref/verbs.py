@@ -284,7 +284,8 @@ def parse_verb(text: str) -> tuple[Verb, str | None]:
     verb = VERBS[name]
     if equals and not verb.takes:
         raise Misuse(f"verb {name} takes no argument")
-    if (equals and not argument) or (not equals and verb.takes and not verb.takes.startswith("[")):
+    lacks = verb.takes == "CPU:STATE" and not argument.partition(":")[2]
+    if lacks or (equals and not argument) or (not equals and verb.takes and not verb.takes.startswith("[")):
         raise Misuse(f"verb {name} takes {verb.takes}, as in {name}={_EXAMPLES[verb.takes]}")
     return verb, argument or None
 

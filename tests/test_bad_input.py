@@ -44,7 +44,33 @@ def refused(done: Done, says: str) -> None:
         ("list verbs extra", "unknown argument 'extra'"),
         ("run --bakend x load", "did you mean --backend?"),
         ("--verzion", "did you mean --version?"),
+        ("--vers", "unknown argument '--vers': did you mean --version?"),
         ("run load --fail", "--fail: expected one argument"),
+        ("run --back arm64 load", "unknown argument '--back': did you mean --backend?"),
+        ("run load --scen unload-in-use", "unknown argument '--scen': did you mean --scenario?"),
+        ("list --back arm64 faults", "unknown argument '--back': did you mean --backend?"),
+        ("ladder --formt=json", "unknown argument '--formt=json': did you mean --format?"),
+        ("compare --para x=1", "unknown argument '--para': did you mean --param?"),
+        ("tree walk --confi x", "unknown argument '--confi': did you mean --config?"),
+        ("matrix --fail misc_register", "matrix fails every call, one at a time, and has no --fail: kvm-ref run has it"),
+        ("matrix --reboot-at=vfio", "matrix fails every call, one at a time, and has no --reboot-at: kvm-ref run has it"),
+        ("matrix --fail-cpu all", "unknown argument '--fail-cpu': did you mean --fail-cpus?"),
+        ("run load --cpus 2 unload --bogus x", "unknown argument '--bogus'"),
+        ("run load --cpus 2 unload -x", "unknown argument '-x'"),
+        ("run load --cpus 2 -- unload --cpus", "unknown verb '--cpus'"),
+        ("list verbs --format json extra", "unknown argument 'extra'"),
+        ("latency --cpus 4 load", "unknown argument 'load'"),
+        ("compare a --param x=1 b", "--param is for the model's run"),
+        ("run --scenario= load", "unknown scenario '': expected one of cpu-cannot-be-enabled,"),
+        ("matrix --scenario=", "unknown scenario ''"),
+        ("list faults --backend=", "unknown backend '': expected one of arm64,"),
+        ("ladder kvm_init --backend=", "unknown backend ''"),
+        ("run --fail misc_register=ebusy load", "unknown errno 'ebusy' in 'misc_register=ebusy': did you mean EBUSY?"),
+        ("run LOAD", "unknown verb 'LOAD': did you mean load?"),
+        ("run --backend X86-SVM load", "unknown backend 'X86-SVM': did you mean x86-svm?"),
+        ("run --backend arm64 --param mode=vhe load", "unknown parameter 'mode': did you mean kvm-arm.mode?"),
+        ("matrix -o /proc/version", "cannot write '/proc/version': its folder takes no new file"),
+        ("matrix -o /proc/matrix", "cannot write '/proc/matrix': its folder takes no new file"),
         ("run --format jsn load", "unknown format 'jsn': did you mean json?"),
         ("ladder kvm_init --format xml", "unknown format 'xml'"),
         ("matrix --format csv", "expected one of html, json, ktap, text"),
@@ -190,9 +216,19 @@ def test_no_traceback_from_a_process_of_its_own() -> None:
     refused(process("matrix", "--backend", "arm64", "--jobs", "2", "foreign-on=1"), "foreign-on is for x86")
 
 
+def test_a_commit_of_another_backend() -> None:
+    """A process that has loaded no other backend knows its commits, to say whose they are."""
+    says = "commit '9a2b9416fd1d' is one of arm64: expected --backend arm64"
+    refused(process("run", "--with", "9a2b9416fd1d", "load"), says)
+    refused(process("run", "--with", "b31e7c24b475", "--without", "9a2b9416fd1d", "load"), says)
+    assert process("run", "--backend", "arm64", "--with", "9a2b9416fd1d", "load").status == 0
+
+
 def test_nearest_is_the_nearest_or_says_what_there_is() -> None:
     """A near name is offered; else all, if they are few; else nothing is made up."""
     assert nearest("lod", ["load", "unload"]) == ": did you mean load?"
+    assert nearest("LOAD", ["load", "unload"]) == ": did you mean load?"
+    assert nearest("ebusy", ["EBUSY", "EIO"]) == ": did you mean EBUSY?"
     assert nearest("xyz", ["load", "unload"]) == ": expected one of load, unload"
     assert nearest("xyz", [f"load{n}" for n in range(17)]) == ": no name comes near it"
 
@@ -248,6 +284,13 @@ def happened(change: dict[str, Any]) -> dict[str, Any]:
         (json.dumps(changed({"source": 5})), "source is no object"),
         (json.dumps(changed({"steps": [{"verbs": [], "results": None, "events": []}]})), "results are None"),
         (json.dumps(changed({"steps": [{"verbs": ["load"], "results": ["0"], "events": []}]})), "results are ['0']"),
+        (json.dumps(changed({"machine.possible": 4})), "possible of the machine is 4, expected a list of CPUs, as '0-3,8'"),
+        (json.dumps(changed({"machine.present": 3})), "present of the machine is 3, expected a list of CPUs, as '0-3,8'"),
+        (json.dumps(changed({"machine.online": [0]})), "online of the machine is [0], expected a list of CPUs"),
+        (json.dumps(changed({"source.commits": ["b31e7c2"]})), "commits is no object"),
+        (json.dumps(happened({"kind": []})), "event of kind [], expected one of enter, exit, goto, inject,"),
+        (json.dumps(happened({"value": []})), "is no text and no number"),
+        (json.dumps(happened({"kind": None})), "event of kind None, expected one of enter,"),
         (json.dumps(happened({"cpu": 0.5})), "cpu is 0.5, expected a number from 0 on"),
         (json.dumps(happened({"depth": -1})), "depth is -1, expected a number from 0 on"),
         (json.dumps(happened({"depth": True})), "depth is True, expected a number"),
@@ -259,7 +302,7 @@ def happened(change: dict[str, Any]) -> dict[str, Any]:
         (json.dumps(changed({"faults": [{"function": "misc_register", "cpu": "x"}]})), "cpu of a fault is 'x'"),
         (json.dumps(changed({"faults": [{"function": 5}]})), "function of a fault is 5"),
         (json.dumps(changed({"machine.features": {"wings": True}})), "unknown feature 'wings'"),
-        (json.dumps(changed({"machine.features": 5})), "malformed"),
+        (json.dumps(changed({"machine.features": 5})), "malformed: features is no object"),
         (json.dumps(changed({"params": {"enable_virt": True}})), "did you mean enable_virt_at_load?"),
         (json.dumps(changed({"source.commits": {"b31e7c2": True, "zz": True}})), "unknown commit 'zz'"),
         (json.dumps(changed({"faults": [{"function": "misc_registr"}]})), "did you mean misc_register?"),

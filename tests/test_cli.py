@@ -60,6 +60,49 @@ def test_every_option_is_explained(kvm_ref: Command) -> None:
             assert re.search(rf"{option} \S+ [a-z]", text), option
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        "load --fail misc_register unload=kvm",
+        "--fail misc_register load unload=kvm",
+        "load unload=kvm --fail misc_register",
+        "load --fail misc_register -- unload=kvm",
+        "--fail misc_register -- load unload=kvm",
+        "load --fail misc_register unload=kvm --cpus 4",
+    ],
+)
+def test_verbs_stand_around_options(kvm_ref: Command, args: str) -> None:
+    """Wherever the options are, the verbs are done in the order in which they are given."""
+    done = kvm_ref("run", "--format", "json", *args.split())
+    assert (done.status, done.err) == (1, "")
+    found = [(step["verbs"], step["results"]) for step in done.json["steps"]]
+    assert found == [(["load"], [-16]), (["unload=kvm"], [0])]
+
+
+def test_verbs_of_a_matrix_stand_around_options(kvm_ref: Command) -> None:
+    """The same holds of matrix."""
+    args = ("matrix", "--backend", "loongarch", "--cpus", "1")
+    done = kvm_ref(*args, "load", "create-vm", "--faults", "1", "close-vm", "--format", "json", "unload")
+    assert (done.status, done.err) == (1, "")
+    assert done.out == kvm_ref(*args, "--format", "json", "load", "create-vm", "close-vm", "unload").out
+
+
+def test_traces_stand_around_options(kvm_ref: Command) -> None:
+    """So do those of compare."""
+    path = str(DATA / "load_default.json")
+    done = kvm_ref("compare", path, "--param", "x=1", path)
+    assert (done.status, done.err) == (
+        2,
+        "kvm-ref: --param is for the model's run: it goes with one trace, not two\n",
+    )
+
+
+def test_a_parser_reads_the_command_line_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what argparse does if it is given none."""
+    monkeypatch.setattr(sys, "argv", ["kvm-ref", "run", "load", "--cpus", "2", "unload"])
+    assert cli.parser().parse_args().verbs == ["load", "unload"]
+
+
 def test_version(kvm_ref: Command) -> None:
     """--version names the command and the version of the package."""
     done = kvm_ref("--version")

@@ -33,6 +33,9 @@ def sysfs(path: Path, possible: str, present: str, online: str) -> Path:
         ("0-3,8", (0, 1, 2, 3, 8)),
         ("2-2", (2,)),
         ("8191-8191", (8191,)),
+        (" 4", (0, 1, 2, 3)),
+        ("2\n", (0, 1)),
+        (" 2-3 ", (2, 3)),
     ],
 )
 def test_a_number_or_a_list(text: str, expected: tuple[int, ...]) -> None:
@@ -45,6 +48,8 @@ def test_the_largest_machine() -> None:
     assert len(parse_cpus("8192").possible) == 8192
     with pytest.raises(Misuse, match="1 to 8192"):
         parse_cpus("8193")
+    with pytest.raises(Misuse, match=r"^malformed --cpus ' ': '' is no CPU and no range; expected a number"):
+        parse_cpus(" ")
 
 
 def test_this_machine(tmp_path: Path) -> None:
@@ -53,6 +58,7 @@ def test_this_machine(tmp_path: Path) -> None:
     expected = Cpus((0, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3), (0, 2, 3))
     assert host(path) == expected
     assert parse_cpus("host", path) == expected
+    assert parse_cpus(" host", path) == expected
 
 
 @pytest.mark.parametrize("text", ["", "all", "3-1", "\u00b2"])

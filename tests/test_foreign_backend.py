@@ -177,6 +177,7 @@ def test_a_backend_without_modules(tmp_path: Path) -> None:
         ("toy_nowhere:Toy", "cannot be loaded: ModuleNotFoundError"),
         ("toy_kvm:HOOK", "cannot be loaded"),
         ("toy_kvm:toy_init", "is a function, expected a kvm_ref.backend.Backend"),
+        ("toy_kvm:ToyKvm", "is a ToyKvm, expected a kvm_ref.backend.Backend"),
     ],
 )
 def test_an_entry_point_that_is_no_backend(tmp_path: Path, entry: str, says: str) -> None:
@@ -186,3 +187,80 @@ def test_an_entry_point_that_is_no_backend(tmp_path: Path, entry: str, says: str
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        ("    def __init__(self):\n        raise RuntimeError('one\\ntwo')", "cannot be loaded: RuntimeError: one two"),
+        ("    def __init__(self):\n        raise RuntimeError", "cannot be loaded: RuntimeError"),
+        ("    def __init__(self, size):\n        pass", "cannot be loaded: TypeError: "),
+        ("    after = property(lambda self: 1 // 0)", "cannot be loaded: ZeroDivisionError: "),
+        ("raise OSError('one\\r\\n\\n  two')", "cannot be loaded: OSError: one two"),
+        ("raise SystemExit('no')", "cannot be loaded: SystemExit: no"),
+    ],
+)  # fmt: skip
+def test_a_backend_that_raises(tmp_path: Path, breaks: str, says: str) -> None:
+    """Whatever its class or its module raises is told in one line."""
+    install(tmp_path)
+    with (tmp_path / "toy_kvm.py").open("a") as file:
+        file.write(f"{breaks}\n")
+    done = kvm_ref(tmp_path, "run", "--backend", "toy", "load")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"kvm-ref: backend 'toy' {says}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_optional_hook_that_cannot_be_called(tmp_path: Path) -> None:
+    """It is refused when the backend is loaded, whether or not the verbs would come to it."""
+    install(tmp_path, hook=f"{HOOK}\n    machine_restart = staticmethod(lambda: None)")
+    done = kvm_ref(tmp_path, "list", "backends")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "kvm-ref: the hook machine_restart of backend 'toy' takes (): expected None or staticmethod of a function(k)\n"
+    )
+
+
+def test_a_slip_in_its_packages(tmp_path: Path) -> None:
+    """A package that there is not would leave its functions out of the matrix; the nearest is named."""
+    install(tmp_path, hook=f"{HOOK}\n    packages = ('toy_kvn',)")
+    done = kvm_ref(tmp_path, "matrix", "--backend", "toy", "load")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "kvm-ref: the package 'toy_kvn' of backend 'toy' cannot be imported: "
+        "ModuleNotFoundError: No module named 'toy_kvn'; did you mean toy_kvm?\n"
+    )
+
+
+def test_a_package_that_nobody_has_imported(tmp_path: Path) -> None:
+    """It is, so that its functions are known."""
+    install(tmp_path, hook=f"{HOOK}\n    packages = ('toy_kvm', 'toy_more.deep')")
+    (tmp_path / "toy_more").mkdir()
+    (tmp_path / "toy_more" / "deep.py").write_text(
+        "from kvm_ref.vocabulary import kernel_function\n"
+        "@kernel_function()\n"
+        "def toy_more_init(k) -> 'None':\n"
+        "    pass\n"
+    )
+    done = kvm_ref(tmp_path, "list", "functions", "--backend", "toy", "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "toy_more_init" in [row["name"] for row in json.loads(done.stdout)]
+
+
+def test_another_name_than_its_entry_point(tmp_path: Path) -> None:
+    """The commands that show a run again would name a backend that there is not."""
+    install(tmp_path, hook=f"{HOOK}\n    name = 'tov'")
+    done = kvm_ref(tmp_path, "run", "--backend", "toy", "load")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "kvm-ref: backend 'toy' is 'tov' by its attribute name: expected 'toy'\n"
+
+
+def test_a_broken_backend_does_not_hide_another_ones_commit(tmp_path: Path) -> None:
+    """Who has a commit is asked of all backends, and one that cannot be loaded is passed over."""
+    install(tmp_path, entry="aaa_nowhere:Toy")
+    (tmp_path / "toy_kvm-1.dist-info" / "entry_points.txt").write_text(
+        "[kvm_ref.backends]\naaa = aaa_nowhere:Toy\n"
+    )
+    done = kvm_ref(tmp_path, "run", "--with", "9a2b9416fd1d", "load")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "kvm-ref: commit '9a2b9416fd1d' is one of arm64: expected --backend arm64\n"

@@ -76,6 +76,13 @@ def test_nothing_follows_the_end(verb: str) -> None:
     assert calls(done.trace.steps[1].events or (), "syscore_shutdown") == ["kvm_shutdown"]
 
 
+def test_what_did_not_run_is_told(kvm_ref: Command) -> None:
+    """What was asked for after the end of the machine is named on stderr; that is no mistake."""
+    done = kvm_ref("run", "load", "reboot", "load", "offline=1")
+    assert (done.status, done.err) == (0, "kvm-ref: the machine has stopped: load offline=1 did not run\n")
+    assert kvm_ref("run", "load", "reboot").err == ""
+
+
 def test_a_kexec_that_fails_lets_go() -> None:
     """reboot(2) gives what kernel_kexec() gives, and the next change of the system's state may come."""
     assert results("load", "kexec", "suspend", "unload", fail="kernel_kexec") == [0, -16, 0, 0]
@@ -120,7 +127,9 @@ def test_a_vm_on_every_backend(backend: str) -> None:
         ("suspend=now", "verb suspend takes no argument"),
         ("close-vm=", "verb close-vm takes [N], as in close-vm=0"),
         ("close-vm=one", "malformed VM 'one': expected a number, as in close-vm=0"),
-        ("hotplug-fail=1", None),
+        ("hotplug-fail=1", "verb hotplug-fail takes CPU:STATE, as in hotplug-fail=1:kvm/cpu:online"),
+        ("hotplug-fail=1:", "verb hotplug-fail takes CPU:STATE, as in hotplug-fail=1:kvm/cpu:online"),
+        ("hotplug-fail=1:nosuch", None),
         ("hotplug-fail=9:148", "no CPU 9: this machine has 0-3"),
         ("create-vmm", "unknown verb 'create-vmm': did you mean create-vm?"),
         ("load=nosuch", "unknown module 'nosuch'"),

@@ -8,7 +8,7 @@ interrupts from being allocated meanwhile is left out.
 
 from __future__ import annotations
 
-from kvm_ref.errno import EIO
+from kvm_ref.errno import EBUSY, EIO
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import cpuhp_state, cpuhp_step
 from kvm_ref.linux.cpuhotplug import (
@@ -87,12 +87,12 @@ def take_cpu_down(k: Kernel) -> None:
     cpuhp_invoke_callback_range_nofail(k, False, cpu, st, target)
 
 
-@kernel_function(args=("cpu",))
+@kernel_function(fails=EBUSY, args=("cpu",))
 def takedown_cpu(k: Kernel, cpu: int) -> int:
     """Let a CPU die.
 
     Raises:
-        KernelError: it refuses.
+        KernelError: it refuses, with what __cpu_disable() gives.
     """
     k.run_on(f"migration/{cpu}", cpu, take_cpu_down)
     BUG_ON(k, cpu_online(k, cpu), "cpu_online(cpu)")

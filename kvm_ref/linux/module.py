@@ -308,7 +308,9 @@ def resolve(modules: tuple[Module, ...], name: str) -> tuple[Module, Param]:
     """
     found = find(modules, name)
     if not found:
-        raise Misuse(f"unknown parameter {name!r}{nearest(name, _by_name(modules))}")
+        # The kernel reads an early parameter by its full name; the short one is the variable's only.
+        known = [spelt for spelt, (_, param) in _by_name(modules).items() if param.early in ("", spelt)]
+        raise Misuse(f"unknown parameter {name!r}{nearest(name, known)}")
     return found
 
 
