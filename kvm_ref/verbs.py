@@ -196,8 +196,9 @@ def hotplug_fail(k: Kernel, argument: str | None) -> None:
     cpu = _device(k, _possible(k.possible, number, "hotplug-fail"))
     names = {step.name: n for n, step in k[Cpuhp].cpuhp_hp_states.items()}
     if re.fullmatch(r"[+-]?[0-9]+", state):
-        # Of more digits Python would not make a number.
-        value = int(state) if len(state.lstrip("+-0")) < 11 else 1 << 31
+        # Of thousands of digits Python makes no number.
+        digits = state.lstrip("+-").lstrip("0") or "0"
+        value = int(digits[:11]) * (-1 if state[0] == "-" else 1)
         if not -(1 << 31) <= value < 1 << 31:
             raise KernelError(ERANGE)
         write_cpuhp_fail(k, cpu, value)

@@ -46,6 +46,14 @@ def test_what_the_kernel_says(verbs: str, given: list[int | None]) -> None:
     assert results(*verbs.split()) == given
 
 
+def test_numbers_of_any_length() -> None:
+    """kstrtoint() takes zeros in front, and no number that is none of an int."""
+    many = "9" * 5000
+    assert results(
+        "load", "hotplug-fail=1:" + "0" * 5000 + "148", f"hotplug-fail=1:-{many}", "offline=1"
+    ) == [0, 0, -34, -11]
+
+
 def test_the_last_cpu_stays() -> None:
     """cpu_down_maps_locked() finds no CPU to do it on (EBUSY)."""
     assert results("offline=0", "offline=1", backend="riscv") == [0, -16]
