@@ -225,7 +225,7 @@ def cpu_bootable(k: Kernel, cpu: int) -> bool:
     return True
 
 
-@kernel_function(fails=EBUSY, args=("cpu", "target"))
+@kernel_function(fails=(EBUSY, EINVAL, EPERM), args=("cpu", "target"))
 def cpu_up(k: Kernel, cpu: int, target: int) -> None:
     """Bring a CPU up for user space; EBUSY while that is refused, EINVAL if there can be none, EPERM if it may not run."""
     if cpu not in k.possible:

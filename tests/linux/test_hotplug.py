@@ -15,6 +15,7 @@ from hotplug_states import DOWN, HIGH, KVM, PREPARE, STARTING, UP, machine_with,
 from kvm_ref import backend as backends
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, EPERM, Errno
 from kvm_ref.fault import Fault, arm, parse
+from kvm_ref.judges import judge_all
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import cpuhp_state
 from kvm_ref.linux.cpuhotplug import (
@@ -252,6 +253,17 @@ def test_a_thread_that_may_not_run() -> None:
     arm(k, [parse("cpu_bootable")], Vocabulary())
     assert errno_of(lambda: cpu_device_up(k, 2)) == EPERM
     assert jumps(k, "cpu_up") == [("out", -1)]
+
+
+@pytest.mark.parametrize(
+    "fail", ["cpu_bootable", "cpu_up=EINVAL", "__cpu_disable", "takedown_cpu", "device_offline"]
+)
+def test_no_judge_minds_a_cpu_that_stays(fail: str) -> None:
+    """Each error on the way is one that its function declares, and nothing is left behind."""
+    backend = backends.load("x86-vmx")
+    done = run(Scenario("x86-vmx", ("load", "offline=1", "online=1"), faults=(parse(fail),)), backend)
+    assert done.idle == ()
+    assert judge_all(done.trace, Vocabulary.of(backend)) == []
 
 
 def test_a_cpu_without_an_idle_task_stays_down() -> None:
