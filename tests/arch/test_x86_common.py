@@ -18,6 +18,7 @@ from arch.x86.kernel.reboot import (
     cpu_emergency_register_virt_callback,
     cpu_emergency_unregister_virt_callback,
 )
+from arch.x86.kernel.smpboot import arch_cpuhp_cleanup_dead_cpu
 from arch.x86.kvm.svm import svm_init_ops
 from arch.x86.kvm.user_return import UserReturn, kvm_add_user_return_msr
 from arch.x86.kvm.vmx import vt_init_ops
@@ -25,7 +26,7 @@ from arch.x86.kvm.x86 import kvm_x86_vendor_exit, kvm_x86_vendor_init
 from kvm_ref import backend as backends
 from kvm_ref.errno import EEXIST
 from kvm_ref.fault import arm, parse
-from kvm_ref.kernel import Kernel, KernelBug
+from kvm_ref.kernel import Kernel, KernelBug, SystemState
 from kvm_ref.linux.syscore_ops import Syscore, register_syscore, syscore
 from kvm_ref.scenario import Cpus, Run, Scenario, machine, perform
 from kvm_ref.virt.kvm_main import KvmMain
@@ -585,3 +586,14 @@ def test_kvm_ko_stays(backend: str) -> None:
     run = go(backend, "load", "unload=kvm", "unload", "unload=kvm")
     assert results(run) == [0, -16, 0, 0]
     assert run.trace.after["4 unload=kvm"]["modules"] == []
+
+
+def test_a_dead_cpu_is_told_of_while_the_system_runs() -> None:
+    """arch_cpuhp_cleanup_dead_cpu() of smpboot.c asks system_state; tests/data/hotplug_load1.json has the line."""
+    k = kernel("x86-svm")
+    k.system_state = SystemState.SYSTEM_RESTART
+    arch_cpuhp_cleanup_dead_cpu(k, 1)
+    assert k.log == []
+    k.system_state = SystemState.SYSTEM_RUNNING
+    arch_cpuhp_cleanup_dead_cpu(k, 1)
+    assert k.log == ["smpboot: CPU 1 is now offline"]
