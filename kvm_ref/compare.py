@@ -105,7 +105,8 @@ def against_model(trace: Trace, params: Mapping[str, str]) -> Comparison:
         Misuse: it names a verb, function or backend that does not exist.
     """
     scenario = scenario_of(trace)
-    found = _against(trace, attrs.evolve(scenario, params={**scenario.params, **params}))
+    scenario = attrs.evolve(scenario, params={**scenario.params, **params})
+    found = _against(trace, scenario)
     if trace.observed is None or found.difference is None:
         return found
     stated = trace.params.get("enable_virt_at_load")
@@ -122,7 +123,7 @@ def against_model(trace: Trace, params: Mapping[str, str]) -> Comparison:
     )
     if before and scenario.faults:
         # What makes calls fail may have been put in when the recording began.
-        again = _against(trace, attrs.evolve(scenario, params={**scenario.params, **params}), before + 1)
+        again = _against(trace, scenario, before + 1)
         if again.difference is None:
             return attrs.evolve(again, note=f"its faults count calls from verb {before + 1} on")
     return found

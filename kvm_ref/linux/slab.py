@@ -7,6 +7,8 @@ the caller, which the trace shows.
 
 from __future__ import annotations
 
+import functools
+
 from kvm_ref.kernel import Kernel, Resource
 from kvm_ref.vocabulary import NULL, kernel_function
 
@@ -46,13 +48,18 @@ def kmem_cache_destroy(k: Kernel, cache: kmem_cache | None) -> None:
     """Destroy a cache (mm/slab_common.c)."""
 
 
-@kernel_function(
+# What allocates by a size that the compiler knows.
+_sized = functools.partial(
+    kernel_function,
     fails=NULL,
     acquires="kmalloc",
     args=("type", "size"),
     symbol="__kmalloc_cache_noprof",
     alias={"arg2": "size"},
 )
+
+
+@_sized()
 def kmalloc(k: Kernel, type: str, size: int | str = "") -> kmemory | None:
     """Allocate a `type`, whose size the compiler knows (include/linux/slab.h).
 
@@ -64,13 +71,7 @@ def kmalloc(k: Kernel, type: str, size: int | str = "") -> kmemory | None:
     return kmemory(k.new(type))
 
 
-@kernel_function(
-    fails=NULL,
-    acquires="kmalloc",
-    args=("type", "size"),
-    symbol="__kmalloc_cache_noprof",
-    alias={"arg2": "size"},
-)
+@_sized()
 def kzalloc(k: Kernel, type: str, size: int | str = "") -> kmemory | None:
     """Allocate a zeroed `type`, as kmalloc() does otherwise (include/linux/slab.h)."""
     return kmemory(k.new(type))

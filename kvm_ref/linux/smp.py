@@ -17,11 +17,14 @@ from kvm_ref.linux.printk import pr_err
 from kvm_ref.vocabulary import kernel_function
 
 
-def _call(k: Kernel, cpu: int, func: Callable[..., object], info: object) -> None:
-    if cpu == k.at.cpu:
-        func(k, info)
-    else:
-        k.run_on("ipi", cpu, func, info)
+def interrupt_others(k: Kernel, handler: Callable[..., object], *info: object) -> None:
+    """Have every other online CPU run `handler` in an interrupt.
+
+    They do so at once, in no fixed order; here in ascending order.
+    """
+    for cpu in for_each_online_cpu(k):
+        if cpu != k.cpu:
+            k.run_on("ipi", cpu, handler, *info)
 
 
 @kernel_function(fails=ENXIO, args=("cpu", "func"))
@@ -29,20 +32,17 @@ def smp_call_function_single(k: Kernel, cpu: int, func: Callable[..., object], i
     """Run `func` on `cpu` and wait; -ENXIO if that CPU is offline (kernel/smp.c)."""
     if not cpu_online(k, cpu):
         raise KernelError(ENXIO)
-    _call(k, cpu, func, info)
+    if cpu == k.cpu:
+        func(k, info)
+    else:
+        k.run_on("ipi", cpu, func, info)
 
 
 @kernel_function(args=("func",))
 def on_each_cpu(k: Kernel, func: Callable[..., object], info: object) -> None:
-    """Run `func` on every online CPU and wait (include/linux/smp.h).
-
-    The others run it at once, in no fixed order; here in ascending order, then the calling CPU.
-    """
-    here = k.at.cpu
-    for cpu in for_each_online_cpu(k):
-        if cpu != here:
-            _call(k, cpu, func, info)
-    _call(k, here, func, info)
+    """Run `func` on every online CPU and wait (include/linux/smp.h); here on the calling one last."""
+    interrupt_others(k, func, info)
+    func(k, info)
 
 
 @kernel_function(fails=EIO, args=("cpu",))

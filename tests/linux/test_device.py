@@ -12,15 +12,13 @@ from kvm_ref import backend as backends
 from kvm_ref.errno import EBUSY, EINVAL, EOPNOTSUPP, EPERM
 from kvm_ref.fault import arm, parse
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.cpumask import parse_list
 from kvm_ref.linux.device import Devices, cpu_subsys_online, device_offline, device_online, online_store
 from kvm_ref.linux.hotplug import cpu_device_down, cpu_hotplug_disable
 from kvm_ref.scenario import Cpus, Scenario, machine, run
 from kvm_ref.vocabulary import Vocabulary
 
-
-def cpus(possible: str, present: str, online: str) -> Cpus:
-    return Cpus(*map(parse_list, (possible, present, online)))
+# One CPU is down, and one not plugged in.
+SOME = Cpus((0, 1, 2, 3), (0, 1, 2), (0, 1))
 
 
 def test_what_a_write_does() -> None:
@@ -108,8 +106,7 @@ def test_nobody_asks_whether_udev_was_told(verbs: tuple[str, ...]) -> None:
 
 def test_what_a_device_notes_at_boot() -> None:
     """register_cpu() takes dev->offline from cpu_online(), whatever happens before it is asked for first."""
-    some = cpus("0-3", "0-2", "0-1")
-    k = machine(Scenario("riscv", (), cpus=some), backends.load("riscv"))
+    k = machine(Scenario("riscv", (), cpus=SOME), backends.load("riscv"))
     cpu_device_down(k, 1)
     assert k[Devices].offline == {2}
 
@@ -121,7 +118,7 @@ def test_what_a_device_notes_at_boot() -> None:
 def test_where_there_is_no_file(backend: str, first: int) -> None:
     """A CPU that stays has no file (EACCES: sysfs makes none), one that is not plugged in no directory (ENOENT)."""
     verbs = ("offline=0", "online=0", "offline=1", "online=3", "hotplug-fail=3:148", "offline=3")
-    done = run(Scenario(backend, verbs, cpus=cpus("0-3", "0-2", "0-1")))
+    done = run(Scenario(backend, verbs, cpus=SOME))
     assert results(done) == [first, first, 0, -2, -2, -2]
 
 

@@ -15,7 +15,7 @@ from hotplug_states import DOWN, HIGH, KVM, PREPARE, STARTING, UP, machine_with,
 from kvm_ref import backend as backends
 from kvm_ref.errno import EAGAIN, EBUSY, EINVAL, EIO, EPERM, Errno
 from kvm_ref.fault import Fault, arm, parse
-from kvm_ref.judges import judge_all
+from kvm_ref.judged import judge
 from kvm_ref.kernel import Kernel
 from kvm_ref.linux.cpu import cpuhp_state
 from kvm_ref.linux.cpuhotplug import (
@@ -260,10 +260,9 @@ def test_a_thread_that_may_not_run() -> None:
 )
 def test_no_judge_minds_a_cpu_that_stays(fail: str) -> None:
     """Each error on the way is one that its function declares, and nothing is left behind."""
-    backend = backends.load("x86-vmx")
-    done = run(Scenario("x86-vmx", ("load", "offline=1", "online=1"), faults=(parse(fail),)), backend)
+    done = judge(run(Scenario("x86-vmx", ("load", "offline=1", "online=1"), faults=(parse(fail),))))
     assert done.idle == ()
-    assert judge_all(done.trace, Vocabulary.of(backend)) == []
+    assert done.findings == ()
 
 
 def test_a_cpu_without_an_idle_task_stays_down() -> None:

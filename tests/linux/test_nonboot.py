@@ -8,20 +8,16 @@ from hotplug_states import KVM, machine_with
 from leftovers import events
 from reading import calls, go, writes
 
-from kvm_ref import backend as backends
-from kvm_ref.judges import judge_all
+from kvm_ref.judged import judge
 from kvm_ref.kernel import KernelBug
-from kvm_ref.linux.cpumask import parse_list
 from kvm_ref.linux.hotplug import Hotplug, write_cpuhp_fail
 from kvm_ref.linux.nonboot import smp_shutdown_nonboot_cpus
 from kvm_ref.scenario import Cpus, Run, Scenario, run
-from kvm_ref.vocabulary import Vocabulary
 
 
 def found(done: Run) -> list[str]:
     """Return what the judges say of a run."""
-    vocabulary = Vocabulary.of(backends.load(done.scenario.backend))
-    return [f"{one.judge}: {one.message}" for one in judge_all(done.trace, vocabulary)]
+    return [f"{one.judge}: {one.message}" for one in judge(done).findings]
 
 
 def down(done: Run, step: int) -> list[int]:
@@ -114,8 +110,7 @@ def test_loongarch_brings_up_what_is_down() -> None:
 
 def test_loongarch_looks_for_a_device_that_is_not_there() -> None:
     """for_each_possible_cpu() comes to CPUs without one, and cpu_device_up() does not look (kernel/cpu.c)."""
-    cpus = Cpus(*map(parse_list, ("0-2", "0-1", "0-1")))
-    done = run(Scenario("loongarch", ("kexec",), cpus=cpus))
+    done = run(Scenario("loongarch", ("kexec",), cpus=Cpus((0, 1, 2), (0, 1), (0, 1))))
     assert found(done) == [
         "bug: step 1 (kexec) ends in a BUG(): NULL pointer dereference: CPU 2 has no device"
     ]

@@ -9,10 +9,11 @@ there once more, and nobody turns it off.
 from __future__ import annotations
 
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.cpumask import cpu_online, for_each_online_cpu, for_each_possible_cpu
+from kvm_ref.linux.cpumask import cpu_online, for_each_possible_cpu
 from kvm_ref.linux.device import get_cpu_device
 from kvm_ref.linux.hotplug import cpu_device_up
 from kvm_ref.linux.printk import BUG_ON
+from kvm_ref.linux.smp import interrupt_others
 from kvm_ref.unwind import unchecked
 from kvm_ref.vocabulary import kernel_function
 
@@ -37,7 +38,4 @@ def machine_shutdown(k: Kernel) -> None:
             with unchecked:
                 cpu_device_up(k, cpu)
 
-    # The others run it at once, in no fixed order; here in ascending order.
-    for cpu in for_each_online_cpu(k):
-        if cpu != k.cpu:
-            k.run_on("ipi", cpu, kexec_shutdown_secondary)
+    interrupt_others(k, kexec_shutdown_secondary)

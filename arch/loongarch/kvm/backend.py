@@ -52,7 +52,7 @@ class LoongArch(Backend):
     machine_shutdown = staticmethod(machine_shutdown)
 
     def arch_cpu_is_hotpluggable(self, k: Kernel, cpu: int) -> bool:
-        """Say whether a CPU can be taken down: any but the one that handles the interrupts of devices (arch/loongarch/kernel/topology.c)."""
+        """Say whether a CPU can be taken down: any that does not serve devices (arch/loongarch/kernel/topology.c)."""
         return not io_master(cpu)
 
     def after(self, k: Kernel) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from arch.x86.kernel.reboot import cpu_emergency_disable_virtualization
 from kvm_ref.kernel import Kernel
-from kvm_ref.linux.cpumask import for_each_online_cpu
+from kvm_ref.linux.smp import interrupt_others
 from kvm_ref.vocabulary import kernel_function
 
 
@@ -18,10 +18,5 @@ def sysvec_reboot(k: Kernel) -> None:
 
 @kernel_function()
 def native_stop_other_cpus(k: Kernel, wait: int) -> None:
-    """Send every other online CPU the reboot vector, and wait until it stands still.
-
-    They stop at once, in no fixed order; here in ascending order.
-    """
-    for cpu in for_each_online_cpu(k):
-        if cpu != k.cpu:
-            k.run_on("ipi", cpu, sysvec_reboot)
+    """Send every other online CPU the reboot vector, and wait until it stands still."""
+    interrupt_others(k, sysvec_reboot)
